@@ -1,0 +1,32 @@
+/**
+ * What it takes to mount a layer.
+ *
+ * A layer is one EROFS image (the primary device: metadata) and the packs its device table lists,
+ * in that order (content). The kernel reads them as files (*file* method, Linux 6.12 or newer) or
+ * through loop devices (*loop* method, any kernel); with direct I/O where the file system of the
+ * root allows it, so that content is cached once, as pages of the EROFS files.
+ *
+ * @module
+ */
+
+export type MountMethod = "file" | "loop";
+
+export interface ImageFiles {
+  /** Absolute path of the EROFS image. */
+  readonly image: string;
+  /** Absolute paths of the packs, in the order of the image's device table. */
+  readonly packs: readonly string[];
+}
+
+/** How this node mounts images; found by `probe.ts`, by trying. */
+export interface MountMode {
+  readonly method: MountMethod;
+  readonly directIo: boolean;
+}
+
+/** The kernel side, which may block: it runs in a worker thread (`worker.ts`). */
+export interface MountDriver {
+  mount(files: ImageFiles, target: string): Promise<void>;
+  /** Unmounts whatever is mounted at `target`, however often; no error if nothing is. */
+  unmount(target: string): Promise<void>;
+}
