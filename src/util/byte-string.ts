@@ -11,7 +11,9 @@
 export type ByteString = string & { readonly __brand: "ByteString" };
 
 export function byteString(bytes: Uint8Array): ByteString {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice() as ByteString;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(
+    "latin1",
+  ) as ByteString;
 }
 
 /** The bytes of text, encoded as UTF-8. */

@@ -22,7 +22,8 @@ const unitSizes = [
 /** A size for people: three digits and a binary unit. */
 export function formatSize(sizeBytes: number): string {
   for (const [unit, unitBytes] of unitSizes) {
-    if (Math.abs(sizeBytes) >= unitBytes) return `${(sizeBytes / unitBytes).toPrecision(3)} ${unit}`;
+    if (Math.abs(sizeBytes) >= unitBytes)
+      return `${(sizeBytes / unitBytes).toPrecision(3)} ${unit}`;
   }
   return `${sizeBytes} B`;
 }
