@@ -1,0 +1,163 @@
+/**
+ * index.db: opening it, and what can be asked of it.
+ *
+ * Only worker threads write it, one at a time (`LayerStore` holds the lock); readers never wait
+ * (WAL). It is a file of its own, apart from `snapshots.db`, because SQLite has one writer at a
+ * time: a layer of a million chunks must not make Prepare wait. `synchronous=FULL`: a layer that
+ * was published is on disk before a snapshot refers to it.
+ *
+ * @module
+ */
+import { Database } from "bun:sqlite";
+import { existsSync } from "node:fs";
+import { AppError, describeError } from "../errors.ts";
+import { selectIn } from "../util/sqlite.ts";
+import { packBlocks, type BlockAddress } from "./layout.ts";
+import { indexSchema } from "./index-schema.ts";
+
+const schemaVersion = 1;
+/** Conversions wait this long for each other's transaction, which may insert a million rows. */
+const busyTimeoutMs = 120_000;
+const sha256Bytes = 32;
+
+export interface ChunkRow {
+  readonly block: BlockAddress;
+  readonly sha256: Uint8Array;
+  readonly size_bytes: number;
+  readonly uses: number;
+}
+
+export interface LayerRow {
+  readonly id: number;
+  readonly image_sha256: Uint8Array;
+  readonly image_bytes: number;
+  readonly inodes: number;
+  readonly content_bytes: number;
+  readonly chunk_uses: number;
+  /** Pack numbers in the order of the image's device table, separated by commas. */
+  readonly packs: string;
+}
+
+const remedy =
+  "stop the daemon and run `dedup-snapshotter check`; without a backup of the file, move the " +
+  "root folder away, restart and pull the images again";
+
+function refuse(path: string, cause: unknown): AppError {
+  return new AppError("data_loss", `Cannot use the index "${path}": ${describeError(cause)}`, {
+    cause,
+    remedy,
+  });
+}
+
+/** Opens the index, makes it where it is missing; a damaged one is refused with `data_loss`. */
+export function openIndex(path: string): Database {
+  const isNew = !existsSync(path);
+  try {
+    const database = new Database(path, { create: true, strict: true });
+    database.run("PRAGMA auto_vacuum = INCREMENTAL");
+    database.run("PRAGMA journal_mode = WAL");
+    database.run("PRAGMA synchronous = FULL");
+    database.run("PRAGMA foreign_keys = OFF");
+    database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
+    if (isNew) initialise(database);
+    const version = database.query<{ user_version: number }, []>("PRAGMA user_version").get();
+    if (version?.user_version !== schemaVersion) {
+      throw new AppError(
+        "failed_precondition",
+        `schema version ${version?.user_version} found, ${schemaVersion} expected`,
+      );
+    }
+    return database;
+  } catch (error) {
+    throw refuse(path, error);
+  }
+}
+
+function initialise(database: Database): void {
+  database.transaction(() => {
+    database.run(indexSchema);
+    database.run("INSERT INTO meta (key, value) VALUES ('root_id', ?)", [crypto.randomUUID()]);
+    database.run(`PRAGMA user_version = ${schemaVersion}`);
+  })();
+}
+
+/** Reads every page once; throws `data_loss` where SQLite finds damage. */
+export function verifyIndex(database: Database, path: string): void {
+  let found: string | undefined;
+  try {
+    found = database.query<{ quick_check: string }, []>("PRAGMA quick_check(1)").get()?.quick_check;
+  } catch (error) {
+    throw refuse(path, error);
+  }
+  if (found !== "ok") throw refuse(path, found ?? "no answer from quick_check");
+}
+
+export function rootId(database: Database): string {
+  const row = database
+    .query<{ value: string }, []>("SELECT value FROM meta WHERE key = 'root_id'")
+    .get();
+  return row?.value ?? "";
+}
+
+/** The rows of those of the hashes (32 bytes each, back to back) that the node has. */
+export function findChunks(
+  database: Database,
+  hashes: readonly Uint8Array[],
+  visit: (row: ChunkRow) => void,
+): void {
+  for (const hash of hashes) {
+    if (hash.length !== sha256Bytes) throw new RangeError("a SHA-256 has 32 bytes");
+  }
+  selectIn<ChunkRow>(
+    database,
+    (list) => `SELECT block, sha256, size_bytes, uses FROM chunks WHERE sha256 IN (${list})`,
+    hashes as Uint8Array<ArrayBuffer>[],
+    visit,
+  );
+}
+
+export function findLayer(database: Database, id: number): LayerRow | undefined {
+  return (
+    database.query<LayerRow, [number]>("SELECT * FROM layers WHERE id = ?").get(id) ?? undefined
+  );
+}
+
+export function findLayerByImage(database: Database, sha256: Uint8Array): LayerRow | undefined {
+  const query = database.query<LayerRow, [Uint8Array<ArrayBuffer>]>(
+    "SELECT * FROM layers WHERE image_sha256 = ?",
+  );
+  return query.get(sha256 as Uint8Array<ArrayBuffer>) ?? undefined;
+}
+
+export function allLayerIds(database: Database): number[] {
+  const rows = database.query<{ id: number }, []>("SELECT id FROM layers ORDER BY id").all();
+  return rows.map((row) => row.id);
+}
+
+/** The packs that hold at least one chunk, ascending; a seek for each pack, not a scan. */
+export function usedPacks(database: Database): number[] {
+  const packs: number[] = [];
+  const next = database.query<{ block: number }, [number]>(
+    "SELECT block FROM chunks WHERE block >= ? ORDER BY block LIMIT 1",
+  );
+  let from = 0;
+  for (;;) {
+    const row = next.get(from);
+    if (row === null) return packs;
+    const pack = Math.floor(row.block / packBlocks);
+    packs.push(pack);
+    from = (pack + 1) * packBlocks;
+  }
+}
+
+/** The chunk with the highest address in the pack; undefined for an empty one. */
+export function lastChunkOfPack(database: Database, packId: number): ChunkRow | undefined {
+  const query = database.query<ChunkRow, [number, number]>(
+    "SELECT * FROM chunks WHERE block >= ? AND block < ? ORDER BY block DESC LIMIT 1",
+  );
+  return query.get(packId * packBlocks, (packId + 1) * packBlocks) ?? undefined;
+}
+
+export function packIdsOf(layer: LayerRow): number[] {
+  return layer.packs === "" ? [] : layer.packs.split(",").map(Number);
+}

@@ -1,0 +1,37 @@
+/** The tables of index.db: which content the node has, where it lies, which layer uses it. */
+export const indexSchema = `
+
+CREATE TABLE meta (
+  key TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A chunk of file content. Its address is its identity towards images (store/layout.ts), its
+-- hash towards new content. A row exists only once the bytes are synced to the pack.
+CREATE TABLE chunks (
+  block INTEGER PRIMARY KEY,
+  sha256 BLOB NOT NULL UNIQUE,
+  size_bytes INTEGER NOT NULL,
+  uses INTEGER NOT NULL
+) STRICT;
+
+-- A published image, images/<id>.erofs. Ids are never used again.
+CREATE TABLE layers (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  image_sha256 BLOB NOT NULL UNIQUE,
+  image_bytes INTEGER NOT NULL,
+  inodes INTEGER NOT NULL,
+  content_bytes INTEGER NOT NULL,
+  chunk_uses INTEGER NOT NULL,
+  packs TEXT NOT NULL,
+  created_ns INTEGER NOT NULL
+) STRICT;
+
+-- How often a layer uses a chunk.
+CREATE TABLE layer_chunks (
+  layer INTEGER NOT NULL REFERENCES layers (id),
+  block INTEGER NOT NULL REFERENCES chunks (block),
+  uses INTEGER NOT NULL,
+  PRIMARY KEY (layer, block)
+) STRICT, WITHOUT ROWID;
+`;

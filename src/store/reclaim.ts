@@ -1,0 +1,131 @@
+/**
+ * Gives space back: blocks are punched out of packs, files without a row are deleted.
+ *
+ * The index forgets content first, then the bytes go. A crash in between leaves bytes that
+ * `sweepStore` finds: everything in a pack that no chunk covers.
+ *
+ * @module
+ */
+import type { Database } from "bun:sqlite";
+import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { punchHole, seekData } from "../../ffi/file.ts";
+import { allLayerIds } from "./index-database.ts";
+import {
+  blockBytes,
+  blocksFor,
+  firstBlockOfPack,
+  mergeRanges,
+  packBlocks,
+  packOffsetBytes,
+  packOfBlock,
+  type BlockRange,
+} from "./layout.ts";
+import { imagePath, numberInName, packPath, type StorePaths } from "./paths.ts";
+
+/** Frees blocks no chunk covers; they read as zeros from then on. */
+export function discardRanges(paths: StorePaths, ranges: readonly BlockRange[]): void {
+  const files = new Map<number, number>();
+  try {
+    for (const range of mergeRanges(ranges)) {
+      const packId = packOfBlock(range.block);
+      const file = files.get(packId) ?? openSync(packPath(paths, packId), "r+");
+      files.set(packId, file);
+      punchHole(file, packOffsetBytes(range.block), range.count * blockBytes);
+    }
+  } finally {
+    for (const file of files.values()) closeSync(file);
+  }
+}
+
+/** Deletes layers: their rows, the chunks only they used, their images. */
+export function deleteLayers(
+  database: Database,
+  paths: StorePaths,
+  layerIds: readonly number[],
+): void {
+  for (const layerId of layerIds) {
+    const dead = database.transaction(() => forgetLayer(database, layerId)).immediate();
+    rmSync(imagePath(paths, layerId), { force: true });
+    discardRanges(paths, dead);
+  }
+  database.run("PRAGMA incremental_vacuum");
+  database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+function forgetLayer(database: Database, layerId: number): BlockRange[] {
+  database
+    .query(
+      `UPDATE chunks SET uses = chunks.uses - used.uses FROM layer_chunks AS used
+       WHERE used.layer = ? AND used.block = chunks.block`,
+    )
+    .run(layerId);
+  const dead = database
+    .query<{ block: number; size_bytes: number }, [number]>(
+      `DELETE FROM chunks WHERE uses = 0
+         AND block IN (SELECT block FROM layer_chunks WHERE layer = ?)
+       RETURNING block, size_bytes`,
+    )
+    .all(layerId);
+  database.query("DELETE FROM layer_chunks WHERE layer = ?").run(layerId);
+  database.query("DELETE FROM layers WHERE id = ?").run(layerId);
+  return dead.map((row) => ({ block: row.block, count: blocksFor(row.size_bytes) }));
+}
+
+/** Bytes in packs that no chunk covers, and files that no row names. */
+export interface Leftovers {
+  readonly ranges: readonly BlockRange[];
+  readonly files: readonly string[];
+}
+
+/** Looks for what a crash left behind. Nothing may be under construction meanwhile. */
+export function findLeftovers(database: Database, paths: StorePaths): Leftovers {
+  const layers = new Set(allLayerIds(database));
+  const files = readdirSync(paths.images)
+    .filter((name) => !layers.has(numberInName(name, ".erofs") ?? -1))
+    .map((name) => join(paths.images, name));
+  const ranges: BlockRange[] = [];
+  for (const name of readdirSync(paths.packs)) {
+    const packId = numberInName(name, ".pack");
+    if (packId === undefined) files.push(join(paths.packs, name));
+    else ranges.push(...leftoversOfPack(database, paths, packId));
+  }
+  return { ranges, files };
+}
+
+function leftoversOfPack(database: Database, paths: StorePaths, packId: number): BlockRange[] {
+  const leftovers: BlockRange[] = [];
+  const first = firstBlockOfPack(packId);
+  const chunks = database
+    .query<{ block: number; size_bytes: number }, [number, number]>(
+      "SELECT block, size_bytes FROM chunks WHERE block >= ? AND block < ? ORDER BY block",
+    )
+    .iterate(first, first + packBlocks);
+  const file = openSync(packPath(paths, packId), "r");
+  try {
+    let free = first;
+    const visitGap = (end: number) => {
+      if (end > free && hasData(file, free, end)) leftovers.push({ block: free, count: end - free });
+    };
+    for (const chunk of chunks) {
+      visitGap(chunk.block);
+      free = chunk.block + blocksFor(chunk.size_bytes);
+    }
+    visitGap(first + packBlocks);
+  } finally {
+    closeSync(file);
+  }
+  return leftovers;
+}
+
+/** Whether the file system keeps any data in the blocks from `block` up to `end`. */
+function hasData(file: number, block: number, end: number): boolean {
+  const last = packOffsetBytes(end - 1) + blockBytes;
+  const data = seekData(file, packOffsetBytes(block));
+  return data !== undefined && data < last;
+}
+
+export function removeLeftovers(paths: StorePaths, leftovers: Leftovers): void {
+  for (const file of leftovers.files) rmSync(file, { force: true });
+  discardRanges(paths, leftovers.ranges);
+}
