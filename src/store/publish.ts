@@ -24,7 +24,6 @@ import {
   packBlocks,
   packOfBlock,
   blockBytes,
-  type BlockRange,
 } from "./layout.ts";
 import { storageError } from "./pack-writer.ts";
 import { imagePath, type StorePaths } from "./paths.ts";
@@ -43,8 +42,8 @@ export interface PublishedLayer {
   readonly addedBytes: number;
   readonly inodes: number;
   readonly reused: boolean;
-  /** Blocks that were written but are not needed: the same content was published meanwhile. */
-  readonly unneeded: readonly BlockRange[];
+  /** Chunks that were written in vain: the same content was published meanwhile. */
+  readonly unneededChunks: number;
 }
 
 interface ImageFile {
@@ -65,25 +64,25 @@ export function publishLayer(
   paths: StorePaths,
   layer: BuiltLayer,
 ): PublishedLayer {
-  const unneeded = settleAddresses(database, layer.table);
+  const unneededChunks = settleAddresses(database, layer.table);
   const image = writeImage(paths, layer);
   try {
     const existing = findLayerByImage(database, image.sha256);
     if (existing !== undefined) {
       const { id: layerId, inodes } = existing;
-      return { layerId, addedBytes: 0, inodes, reused: true, unneeded };
+      return { layerId, addedBytes: 0, inodes, reused: true, unneededChunks };
     }
     const layerId = enterLayer(database, paths, layer, image);
     const addedBytes = addedContentBytes(layer.table) + image.sizeBytes;
-    return { layerId, addedBytes, inodes: image.inodes, reused: false, unneeded };
+    return { layerId, addedBytes, inodes: image.inodes, reused: false, unneededChunks };
   } finally {
     rmSync(image.path, { force: true });
   }
 }
 
-/** Looks up all chunks again, for another layer may have come first; returns what is unneeded. */
-function settleAddresses(database: Database, table: ChunkTable): BlockRange[] {
-  const unneeded: BlockRange[] = [];
+/** Looks up all chunks again, for another layer may have come first; counts what is unneeded. */
+function settleAddresses(database: Database, table: ChunkTable): number {
+  let unneeded = 0;
   const missing = new Set<number>();
   for (let ref = 0; ref < table.length; ref++) {
     if (table.originOf(ref) === "known") missing.add(ref);
@@ -92,9 +91,7 @@ function settleAddresses(database: Database, table: ChunkTable): BlockRange[] {
   findChunks(database, hashes, (row) => {
     const ref = table.find(row.sha256);
     if (ref === undefined) return;
-    if (table.originOf(ref) === "written") {
-      unneeded.push({ block: table.blockOf(ref), count: blocksFor(table.sizeOf(ref)) });
-    }
+    if (table.originOf(ref) === "written") unneeded += 1;
     table.settle(ref, row.block, "known");
     missing.delete(ref);
   });

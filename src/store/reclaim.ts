@@ -38,6 +38,36 @@ export function discardRanges(paths: StorePaths, ranges: readonly BlockRange[]):
   }
 }
 
+/** Frees those blocks of the ranges that no chunk covers. */
+export function discardUncovered(
+  database: Database,
+  paths: StorePaths,
+  ranges: readonly BlockRange[],
+): void {
+  const gaps = mergeRanges(ranges).flatMap((range) => gapsIn(database, range));
+  discardRanges(paths, gaps);
+}
+
+/** The parts of a range of one pack that no chunk covers; chunks never straddle its ends. */
+function gapsIn(database: Database, range: BlockRange): BlockRange[] {
+  const chunks = database
+    .query<{ block: number; size_bytes: number }, [number, number]>(
+      "SELECT block, size_bytes FROM chunks WHERE block >= ? AND block < ? ORDER BY block",
+    )
+    .iterate(range.block, range.block + range.count);
+  const gaps: BlockRange[] = [];
+  let free = range.block;
+  const addGap = (end: number) => {
+    if (end > free) gaps.push({ block: free, count: end - free });
+  };
+  for (const chunk of chunks) {
+    addGap(chunk.block);
+    free = chunk.block + blocksFor(chunk.size_bytes);
+  }
+  addGap(range.block + range.count);
+  return gaps;
+}
+
 /** Deletes layers: their rows, the chunks only they used, their images. */
 export function deleteLayers(
   database: Database,
@@ -94,35 +124,20 @@ export function findLeftovers(database: Database, paths: StorePaths): Leftovers 
 }
 
 function leftoversOfPack(database: Database, paths: StorePaths, packId: number): BlockRange[] {
-  const leftovers: BlockRange[] = [];
-  const first = firstBlockOfPack(packId);
-  const chunks = database
-    .query<{ block: number; size_bytes: number }, [number, number]>(
-      "SELECT block, size_bytes FROM chunks WHERE block >= ? AND block < ? ORDER BY block",
-    )
-    .iterate(first, first + packBlocks);
+  const whole = { block: firstBlockOfPack(packId), count: packBlocks };
   const file = openSync(packPath(paths, packId), "r");
   try {
-    let free = first;
-    const visitGap = (end: number) => {
-      if (end > free && hasData(file, free, end)) leftovers.push({ block: free, count: end - free });
-    };
-    for (const chunk of chunks) {
-      visitGap(chunk.block);
-      free = chunk.block + blocksFor(chunk.size_bytes);
-    }
-    visitGap(first + packBlocks);
+    return gapsIn(database, whole).filter((gap) => hasData(file, gap));
   } finally {
     closeSync(file);
   }
-  return leftovers;
 }
 
-/** Whether the file system keeps any data in the blocks from `block` up to `end`. */
-function hasData(file: number, block: number, end: number): boolean {
-  const last = packOffsetBytes(end - 1) + blockBytes;
-  const data = seekData(file, packOffsetBytes(block));
-  return data !== undefined && data < last;
+/** Whether the file system keeps any data in the blocks. */
+function hasData(file: number, range: BlockRange): boolean {
+  const start = packOffsetBytes(range.block);
+  const data = seekData(file, start);
+  return data !== undefined && data < start + range.count * blockBytes;
 }
 
 export function removeLeftovers(paths: StorePaths, leftovers: Leftovers): void {

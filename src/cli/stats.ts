@@ -1,0 +1,60 @@
+/** `dedup-snapshotter stats`: the figures of the running daemon, for people. */
+import { defineCommand } from "citty";
+import { existsSync, readFileSync } from "node:fs";
+import { loadConfig } from "../config/load.ts";
+import { AppError, describeError } from "../errors.ts";
+import type { NodeStatistics } from "../http/statistics.ts";
+import { storePaths } from "../store/paths.ts";
+import { formatSize } from "../util/bytes.ts";
+import { guard, printLine, printTable } from "./command.ts";
+
+export const statsCommand = defineCommand({
+  meta: { name: "stats", description: "Show what the node holds and what it saves" },
+  args: { json: { type: "boolean", description: "Print the JSON of GET /stats" } },
+  run: ({ args }) =>
+    guard(async () => {
+      const statistics = await fetchStatistics();
+      if (args.json) printLine(JSON.stringify(statistics, undefined, 2));
+      else printStatistics(statistics);
+    }),
+});
+
+async function fetchStatistics(): Promise<NodeStatistics> {
+  const { apiAddress, root } = storePaths(loadConfig(process.env).root);
+  const remedy = "start the daemon, or set ROOT or CONFIG as the daemon has them";
+  if (!existsSync(apiAddress)) {
+    throw new AppError("unavailable", `No admin API is running on root "${root}"`, { remedy });
+  }
+  const url = `http://${readFileSync(apiAddress, "utf8").trim()}/stats`;
+  let response: Response;
+  try {
+    response = await fetch(url);
+  } catch (error) {
+    throw new AppError("unavailable", `Cannot reach "${url}": ${describeError(error)}`, { remedy });
+  }
+  if (!response.ok) {
+    throw new AppError("unavailable", `"${url}" answered ${response.status}`, { remedy });
+  }
+  return (await response.json()) as NodeStatistics;
+}
+
+function printStatistics(statistics: NodeStatistics): void {
+  const { layers, images, chunks, conversions, mounts } = statistics;
+  const saved = statistics.saved_bytes / Math.max(1, statistics.logical_bytes);
+  printTable([
+    ["layers", `${layers.converted} converted, ${layers.plain} plain`],
+    ["images", `${images.count} (${formatSize(images.bytes)})`],
+    ["chunks", `${chunks.unique} unique, ${chunks.references} references`],
+    ["logical", formatSize(statistics.logical_bytes)],
+    ["stored", formatSize(statistics.stored_bytes)],
+    ["saved", `${formatSize(statistics.saved_bytes)} (${(saved * 100).toFixed(1)} %)`],
+    ["ratio", statistics.dedup_ratio.toFixed(2)],
+    [
+      "conversions",
+      `${conversions.done} done, ${conversions.failed} failed, ${conversions.running} running, ` +
+        `${conversions.seconds.toFixed(1)} s`,
+    ],
+    ["mounts", `${mounts.file} by file, ${mounts.loop} by loop device`],
+  ]);
+  for (const layer of layers.plain_layers) printLine(`plain: ${layer.name}: ${layer.reason}`);
+}

@@ -1,0 +1,82 @@
+/**
+ * The configuration file, key by key: its schema is its reference.
+ *
+ * Every key may be left out. Unknown keys and wrong types are refused with the key's path.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { logLevels } from "../log.ts";
+import { GiB, isPowerOfTwo, KiB, MiB } from "../util/bytes.ts";
+
+const chunkBytesMin = 4 * KiB;
+const chunkBytesMax = 64 * MiB;
+
+const sizePattern = /^([0-9]+) ?(B|KiB|MiB|GiB)$/;
+const unitBytes: Readonly<Record<string, number>> = { B: 1, KiB, MiB, GiB };
+
+function parseSize(text: string): number {
+  const match = sizePattern.exec(text);
+  return match === null ? Number.NaN : Number(match[1]) * (unitBytes[match[2] ?? ""] ?? Number.NaN);
+}
+
+/** A number of bytes, or text such as "4 MiB". */
+const size = z.union([
+  z.number().int().nonnegative(),
+  z.string().regex(sizePattern, 'expected a size such as "4 MiB"').transform(parseSize),
+]);
+
+const absolutePath = z
+  .string()
+  .startsWith("/", "expected an absolute path")
+  .refine((path) => !path.includes("\0"), "expected a path without NUL");
+
+const portMax = 65_535;
+
+function isHostAndPort(text: string): boolean {
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):([0-9]{1,5})$/.exec(text);
+  return match !== null && Number(match[2]) <= portMax;
+}
+
+export const configSchema = z.strictObject({
+  /** Folder for content, images and metadata; one daemon a folder. */
+  root: absolutePath.default("/var/lib/containerd/io.containerd.snapshotter.v1.dedup"),
+  /** The Unix socket containerd connects to. */
+  address: absolutePath.default("/run/containerd/dedup-snapshotter.sock"),
+  log_level: z.enum(logLevels).default("info"),
+  api: z
+    .strictObject({
+      /** Where the admin API listens, `host:port`; port 0 picks a free one; null: nowhere. */
+      address: z
+        .string()
+        .refine(isHostAndPort, 'expected "host:port"')
+        .nullable()
+        .default("127.0.0.1:8080"),
+    })
+    .prefault({}),
+  /** Content is cut in pieces of at most this size; a power of two, 4 KiB to 64 MiB. */
+  chunk_size: size
+    .refine(
+      (bytes) => isPowerOfTwo(bytes) && bytes >= chunkBytesMin && bytes <= chunkBytesMax,
+      "expected a power of two from 4 KiB to 64 MiB",
+    )
+    .default(4 * MiB),
+  conversion: z
+    .strictObject({
+      /** false: committed layers stay plain directories. */
+      enabled: z.boolean().default(true),
+      /** Layers converted at the same time. */
+      workers: z.number().int().min(1).max(64).default(2),
+    })
+    .prefault({}),
+  mount: z
+    .strictObject({
+      /** How the kernel reads images: as files (Linux 6.12+), by loop devices, or what works. */
+      method: z.enum(["auto", "file", "loop"]).default("auto"),
+      /** A layer that no container uses is unmounted after this time. */
+      idle_timeout_ms: z.number().int().min(0).max(86_400_000).default(10_000),
+    })
+    .prefault({}),
+});
+
+export type Config = z.infer<typeof configSchema>;

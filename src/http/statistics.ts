@@ -1,0 +1,67 @@
+/**
+ * The figures of `GET /stats`: what the node holds, what it saves, what conversion does.
+ *
+ * @module
+ */
+import type { ConversionCounts } from "../layer/layer-store.ts";
+import type { StoreStatistics } from "../store/statistics.ts";
+import { version } from "../version.ts";
+
+export interface PlainLayer {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** Names as in the JSON; sizes in bytes on disk unless they say otherwise. */
+export interface NodeStatistics {
+  readonly version: string;
+  readonly layers: {
+    /** Committed snapshots kept as an image. */
+    readonly converted: number;
+    /** Committed snapshots kept as a directory, and why. */
+    readonly plain: number;
+    readonly plain_layers: readonly PlainLayer[];
+  };
+  readonly images: { readonly count: number; readonly bytes: number };
+  readonly chunks: { readonly unique: number; readonly references: number };
+  /** File content of all converted layers as if each kept its own. */
+  readonly logical_bytes: number;
+  readonly stored_bytes: number;
+  readonly saved_bytes: number;
+  /** Logical bytes for each stored byte; 0 where nothing is stored. */
+  readonly dedup_ratio: number;
+  readonly conversions: ConversionCounts;
+  readonly mounts: { readonly file: number; readonly loop: number };
+}
+
+export interface StatisticsSources {
+  readonly store: StoreStatistics;
+  readonly conversions: ConversionCounts;
+  readonly mounts: { readonly file: number; readonly loop: number };
+  readonly convertedLayers: number;
+  readonly plainLayers: readonly PlainLayer[];
+}
+
+/** Reasons shown at most; the number of plain layers is always whole. */
+const plainLayersShownMax = 100;
+
+export function nodeStatistics(sources: StatisticsSources): NodeStatistics {
+  const { store, conversions, mounts, convertedLayers, plainLayers } = sources;
+  const { logicalBytes, storedBytes } = store;
+  return {
+    version,
+    layers: {
+      converted: convertedLayers,
+      plain: plainLayers.length,
+      plain_layers: plainLayers.slice(0, plainLayersShownMax),
+    },
+    images: { count: store.images, bytes: store.imageBytes },
+    chunks: { unique: store.chunksUnique, references: store.chunkReferences },
+    logical_bytes: logicalBytes,
+    stored_bytes: storedBytes,
+    saved_bytes: logicalBytes - storedBytes,
+    dedup_ratio: storedBytes === 0 ? 0 : logicalBytes / storedBytes,
+    conversions: { ...conversions },
+    mounts,
+  };
+}

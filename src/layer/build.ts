@@ -1,0 +1,46 @@
+/**
+ * Builds and publishes layers: the part of a conversion that runs in a worker thread.
+ *
+ * Two steps, because the second needs the lock of the store and the first, the long one, does not.
+ * The worker keeps what it built in between.
+ *
+ * @module
+ */
+import type { Database } from "bun:sqlite";
+import { ChunkSink } from "../store/chunk-sink.ts";
+import { ChunkTable } from "../store/chunk-table.ts";
+import type { BlockAddress } from "../store/layout.ts";
+import { PackWriter } from "../store/pack-writer.ts";
+import type { StorePaths } from "../store/paths.ts";
+import { publishLayer, type BuiltLayer, type PublishedLayer } from "../store/publish.ts";
+import { readTree } from "./directory-tree.ts";
+
+export interface BuildEnvironment {
+  readonly database: Database;
+  readonly paths: StorePaths;
+  readonly chunkBytes: number;
+  readonly reserve: (count: number) => Promise<BlockAddress>;
+}
+
+/** Reads the directory and brings its content into the packs, synced. */
+export async function buildFromDirectory(
+  environment: BuildEnvironment,
+  directory: string,
+): Promise<BuiltLayer> {
+  const { database, paths, chunkBytes, reserve } = environment;
+  const table = new ChunkTable();
+  const writer = new PackWriter(paths);
+  try {
+    const sink = new ChunkSink({ database, table, writer, reserve, chunkBytesMax: chunkBytes });
+    const tree = await readTree(directory, { sink, chunkBytes });
+    await sink.flush();
+    writer.sync();
+    return { ...tree, table };
+  } finally {
+    writer.close();
+  }
+}
+
+export function publish(environment: BuildEnvironment, layer: BuiltLayer): PublishedLayer {
+  return publishLayer(environment.database, environment.paths, layer);
+}

@@ -1,0 +1,240 @@
+/**
+ * Reads the upper directory of a snapshot into a tree, and its content into the chunk store.
+ *
+ * A container may still be writing to the directory, and may be hostile. So every step goes by the
+ * descriptor of the directory it is in and follows no symlink, depth is bounded, no path length is,
+ * and a file is read as it was when it was opened: what changes meanwhile is an error, never a
+ * mixture.
+ *
+ * @module
+ */
+import { closeSync, readSync } from "node:fs";
+import { flags, openAt, readDirectory, readLinkAt, seekData, statAt } from "../../ffi/file.ts";
+import type { DirectoryEntry, FileStatus } from "../../ffi/file.ts";
+import { listXattrsAt } from "../../ffi/xattr.ts";
+import { AppError, describeError } from "../errors.ts";
+import {
+  fileType,
+  holeChunk,
+  type Directory,
+  type FileContent,
+  type Inode,
+  type Xattr,
+} from "../erofs/tree.ts";
+import type { ChunkSink } from "../store/chunk-sink.ts";
+import { defined } from "../util/assert.ts";
+import { compareByteStrings, displayName, type ByteString } from "../util/byte-string.ts";
+import { KiB } from "../util/bytes.ts";
+import { XattrLists } from "./xattr-lists.ts";
+
+/** A directory is open on every level of the way down; far more than PATH_MAX lets anyone use. */
+const depthMax = 2_100;
+/** 16 Mi chunks: 64 TiB of 4 MiB chunks. Bounds the memory a sparse file can ask for. */
+const chunksPerFileMax = 2 ** 24;
+/**
+ * Content up to this size stays in the image's metadata, where a pack would spend a whole block:
+ * cheaper on disk as long as fewer than eight layers of the node hold the same file.
+ */
+const inlineBytesMax = KiB / 2;
+
+export interface TreeOptions {
+  readonly sink: ChunkSink;
+  readonly chunkBytes: number;
+}
+
+export interface LayerTree {
+  readonly root: Directory;
+  /** Bytes of file content, hard links once, holes left out. */
+  readonly contentBytes: number;
+}
+
+interface Frame {
+  readonly fd: number;
+  readonly name: string;
+  readonly directory: Directory;
+  readonly entries: readonly DirectoryEntry[];
+  next: number;
+}
+
+/** Reads the whole directory; rejects with the path of what could not be read. */
+export function readTree(path: string, options: TreeOptions): Promise<LayerTree> {
+  return new TreeReader(options).read(path);
+}
+
+class TreeReader {
+  readonly #options: TreeOptions;
+  readonly #frames: Frame[] = [];
+  readonly #hardLinks = new Map<bigint, Inode>();
+  readonly #xattrs = new XattrLists();
+  #device = "";
+  #contentBytes = 0;
+
+  constructor(options: TreeOptions) {
+    this.#options = options;
+  }
+
+  async read(path: string): Promise<LayerTree> {
+    const rootFd = openAt(flags.AT_FDCWD, path as ByteString, directoryFlags);
+    try {
+      const root = this.#enter(rootFd, path);
+      for (let frame = this.#frames.at(-1); frame !== undefined; frame = this.#frames.at(-1)) {
+        const entry = frame.entries[frame.next++];
+        if (entry === undefined) this.#leave();
+        else await this.#readEntry(frame, entry);
+      }
+      return { root, contentBytes: this.#contentBytes };
+    } catch (error) {
+      const code = error instanceof AppError ? error.code : "internal";
+      throw new AppError(code, `Cannot read layer at "${this.#where()}": ${describeError(error)}`, {
+        cause: error,
+      });
+    } finally {
+      while (this.#frames.length > 0) this.#leave();
+    }
+  }
+
+  /** Takes over the descriptor. */
+  #enter(fd: number, name: string): Directory {
+    const status = statAt(fd, "" as ByteString, flags.AT_EMPTY_PATH);
+    this.#device ||= status.device;
+    const directory: Directory = {
+      type: "directory",
+      ...attributesOf(status),
+      xattrs: this.#xattrs.intern(listXattrsAt(fd, "." as ByteString)),
+      entries: new Map(),
+    };
+    const entries = readDirectory(fd).toSorted((left, right) =>
+      compareByteStrings(left.name, right.name),
+    );
+    this.#frames.push({ fd, name, directory, entries, next: 0 });
+    return directory;
+  }
+
+  #leave(): void {
+    closeSync(defined(this.#frames.pop(), "the open directory").fd);
+  }
+
+  #where(): string {
+    return this.#frames.map((frame) => frame.name).join("/");
+  }
+
+  async #readEntry(frame: Frame, entry: DirectoryEntry): Promise<void> {
+    const { name } = entry;
+    const status = statAt(frame.fd, name, flags.AT_SYMLINK_NOFOLLOW);
+    if (status.device !== this.#device) {
+      throw new AppError("failed_precondition", `"${displayName(name)}" is on another file system`);
+    }
+    const type = status.mode & fileType.mask;
+    if (type === fileType.directory) {
+      if (this.#frames.length >= depthMax) {
+        throw new AppError("invalid_argument", `directories are more than ${depthMax} deep`);
+      }
+      const fd = openAt(frame.fd, name, directoryFlags);
+      frame.directory.entries.set(name, this.#enter(fd, displayName(name)));
+      return;
+    }
+    const linked = status.linkCount > 1 ? this.#hardLinks.get(status.inode) : undefined;
+    const inode = linked ?? (await this.#readInode(frame.fd, name, status));
+    if (status.linkCount > 1) this.#hardLinks.set(status.inode, inode);
+    frame.directory.entries.set(name, inode);
+  }
+
+  async #readInode(dirFd: number, name: ByteString, status: FileStatus): Promise<Inode> {
+    const xattrs = this.#xattrs.intern(listXattrsAt(dirFd, name));
+    const common = { ...attributesOf(status), xattrs };
+    switch (status.mode & fileType.mask) {
+      case fileType.regular:
+        refuseMetacopy(name, xattrs);
+        return {
+          type: "file",
+          ...common,
+          sizeBytes: status.sizeBytes,
+          content: await this.#readContent(dirFd, name, status),
+        };
+      case fileType.symlink:
+        return { type: "symlink", ...common, target: readLinkAt(dirFd, name) };
+      default:
+        return {
+          type: "special",
+          ...common,
+          deviceMajor: status.deviceMajor,
+          deviceMinor: status.deviceMinor,
+        };
+    }
+  }
+
+  async #readContent(dirFd: number, name: ByteString, seen: FileStatus): Promise<FileContent> {
+    if (seen.sizeBytes === 0) return { kind: "inline", bytes: new Uint8Array(0) };
+    // O_NONBLOCK: should the name be a FIFO by now, opening it must not wait for a writer.
+    const fd = openAt(dirFd, name, flags.O_RDONLY | flags.O_NOFOLLOW | flags.O_NONBLOCK);
+    try {
+      const status = statAt(fd, "" as ByteString, flags.AT_EMPTY_PATH);
+      if (status.inode !== seen.inode || status.sizeBytes !== seen.sizeBytes) {
+        throw changed(name);
+      }
+      if (status.sizeBytes > inlineBytesMax) return await this.#readChunks(fd, name, status);
+      const bytes = Buffer.alloc(status.sizeBytes);
+      readFully(fd, bytes, 0, name);
+      this.#contentBytes += bytes.length;
+      return { kind: "inline", bytes };
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  async #readChunks(fd: number, name: ByteString, status: FileStatus): Promise<FileContent> {
+    const { sink, chunkBytes } = this.#options;
+    const { sizeBytes } = status;
+    const count = Math.ceil(sizeBytes / chunkBytes);
+    if (count > chunksPerFileMax) {
+      throw new AppError("resource_exhausted", `"${displayName(name)}" has ${count} chunks`);
+    }
+    const chunks = new Int32Array(count).fill(holeChunk);
+    const isSparse = status.blocks * 512 < sizeBytes;
+    for (let index = 0; index < count; index++) {
+      if (isSparse) {
+        const data = seekData(fd, index * chunkBytes);
+        if (data === undefined) break;
+        index = Math.max(index, Math.floor(data / chunkBytes));
+      }
+      const offset = index * chunkBytes;
+      const length = Math.min(chunkBytes, sizeBytes - offset);
+      readFully(fd, await sink.space(length), offset, name);
+      const ref = sink.put(length);
+      chunks[index] = ref;
+      if (ref !== holeChunk) this.#contentBytes += length;
+    }
+    return {
+      kind: "chunks",
+      chunkSizeBytes: chunkBytes,
+      chunks: count === 1 ? defined(chunks[0], "the only chunk") : chunks,
+    };
+  }
+}
+
+const directoryFlags = flags.O_RDONLY | flags.O_DIRECTORY | flags.O_NOFOLLOW;
+
+function attributesOf(status: FileStatus) {
+  const { mode, uid, gid, mtimeSeconds, mtimeNanoseconds } = status;
+  return { mode, uid, gid, mtimeSeconds, mtimeNanoseconds };
+}
+
+function changed(name: ByteString): AppError {
+  return new AppError("failed_precondition", `"${displayName(name)}" changed while it was read`);
+}
+
+function readFully(fd: number, target: Buffer, offset: number, name: ByteString): void {
+  for (let at = 0; at < target.length;) {
+    const count = readSync(fd, target, at, target.length - at, offset + at);
+    if (count === 0) throw changed(name);
+    at += count;
+  }
+}
+
+/** A metadata-only copy-up has its content in a lower layer, which this layer cannot know. */
+function refuseMetacopy(name: ByteString, xattrs: readonly Xattr[]): void {
+  if (!xattrs.some((xattr) => xattr.name === "trusted.overlay.metacopy")) return;
+  throw new AppError("unimplemented", `"${displayName(name)}" is a metadata-only copy (metacopy)`, {
+    remedy: "mount snapshots with metacopy=off",
+  });
+}

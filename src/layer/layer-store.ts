@@ -1,0 +1,140 @@
+/**
+ * The life of layers, as the main thread directs it: built by worker threads, published and deleted
+ * under one lock.
+ *
+ * Building takes no lock, so several layers are built at once and may find the same new content;
+ * publishing looks every chunk up again, keeps the first copy and drops the other. A chunk that was
+ * deleted while a layer that wants it was built makes the build start again.
+ *
+ * @module
+ */
+import { AppError, describeError } from "../errors.ts";
+import type { ConvertedLayer, LayerMounts, LayerStore } from "../snapshot/contract.ts";
+import type { BlockRange } from "../store/layout.ts";
+import type { PackAllocator, Reservation } from "../store/pack-allocator.ts";
+import type { PublishedLayer } from "../store/publish.ts";
+import type { Logger } from "../util/logger.ts";
+import { Mutex } from "../util/mutex.ts";
+import type { WorkerPool, WorkerThread } from "../workers.ts";
+
+/** Content that vanishes during a build three times in a row is no coincidence. */
+const attemptsMax = 3;
+
+export interface ConversionCounts {
+  done: number;
+  failed: number;
+  running: number;
+  /** Wall time of all finished conversions. */
+  seconds: number;
+}
+
+export interface LayerStoreOptions {
+  readonly pool: WorkerPool;
+  readonly allocator: PackAllocator;
+  readonly mounts: LayerMounts;
+  /** Whether a snapshot refers to the layer. */
+  readonly isReferenced: (layerId: number) => boolean;
+  readonly isPackEmpty: (packId: number) => boolean;
+  readonly log: Logger;
+}
+
+export class NodeLayerStore implements LayerStore {
+  readonly counts: ConversionCounts = { done: 0, failed: 0, running: 0, seconds: 0 };
+  readonly #options: LayerStoreOptions;
+  /** Serialises all that changes the index. */
+  readonly #lock = new Mutex();
+  readonly #protected = new Map<number, number>();
+  readonly #reservations = new Map<number, Reservation>();
+  #nextJob = 1;
+
+  constructor(options: LayerStoreOptions) {
+    this.#options = options;
+  }
+
+  async convert(directory: string, label: string): Promise<ConvertedLayer> {
+    const start = performance.now();
+    this.counts.running += 1;
+    try {
+      const layer = await this.#convertWithRetry(directory, label);
+      this.counts.done += 1;
+      return layer;
+    } catch (error) {
+      this.counts.failed += 1;
+      throw error;
+    } finally {
+      this.counts.running -= 1;
+      this.counts.seconds += (performance.now() - start) / 1000;
+    }
+  }
+
+  settle(layerId: number): void {
+    const count = (this.#protected.get(layerId) ?? 0) - 1;
+    if (count > 0) this.#protected.set(layerId, count);
+    else this.#protected.delete(layerId);
+  }
+
+  release(layerIds: readonly number[]): Promise<void> {
+    return this.#lock.run(async () => {
+      const { mounts, pool, allocator, isReferenced, isPackEmpty } = this.#options;
+      const dead = layerIds.filter((id) => !this.#protected.has(id) && !isReferenced(id));
+      if (dead.length === 0) return;
+      for (const layerId of dead) await mounts.evict(layerId);
+      await pool.call("deleteLayers", dead);
+      await allocator.deleteEmpty(isPackEmpty);
+    });
+  }
+
+  /** Answers a builder's request for blocks; a handler of the worker pool. */
+  readonly reserve = (request: { job: number; count: number }): Promise<number> => {
+    const reservation = this.#reservations.get(request.job);
+    if (reservation === undefined) throw new AppError("internal", `No job ${request.job}`);
+    return this.#options.allocator.reserve(reservation, request.count);
+  };
+
+  async #convertWithRetry(directory: string, label: string): Promise<ConvertedLayer> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#options.pool.use((thread) => this.#convertOnce(thread, directory));
+      } catch (error) {
+        const isTransient = error instanceof AppError && error.code === "unavailable";
+        if (!isTransient || attempt === attemptsMax) throw error;
+        const fields = { layer: label, reason: describeError(error) };
+        this.#options.log.info(fields, `building layer ${label} again`);
+      }
+    }
+  }
+
+  async #convertOnce(thread: WorkerThread, directory: string): Promise<ConvertedLayer> {
+    const { allocator } = this.#options;
+    const job = this.#nextJob++;
+    const reservation = allocator.begin();
+    this.#reservations.set(job, reservation);
+    let keepsAll = false;
+    try {
+      await thread.call("build", { job, directory });
+      const published = await this.#lock.run(() => this.#publish(thread, job));
+      keepsAll = published.unneededChunks === 0;
+      const { layerId, addedBytes, inodes, reused } = published;
+      return { layerId, addedBytes, inodes, reused };
+    } finally {
+      if (!keepsAll) await this.#discard(thread, reservation.ranges);
+      this.#reservations.delete(job);
+      allocator.end(reservation);
+    }
+  }
+
+  async #publish(thread: WorkerThread, job: number): Promise<PublishedLayer> {
+    const published = await thread.call<PublishedLayer>("publish", job);
+    this.#protected.set(published.layerId, (this.#protected.get(published.layerId) ?? 0) + 1);
+    return published;
+  }
+
+  /** Frees what was written and is in no index; what fails here, the next start finds. */
+  async #discard(thread: WorkerThread, ranges: readonly BlockRange[]): Promise<void> {
+    try {
+      await thread.call("discard", ranges);
+    } catch (error) {
+      this.#options.log.error({ reason: describeError(error) }, "cannot free unneeded blocks");
+    }
+  }
+}

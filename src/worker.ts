@@ -1,0 +1,102 @@
+/**
+ * The entry of every worker thread: what the main thread may ask for by name.
+ *
+ * @module
+ */
+import type { Database } from "bun:sqlite";
+import { AppError } from "./errors.ts";
+import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
+import type { ImageFiles, MountMode } from "./mount/contract.ts";
+import { mountImage, unmountTarget } from "./mount/erofs-mount.ts";
+import { probeMountMode, type ProbeResult } from "./mount/probe.ts";
+import { openIndex } from "./store/index-database.ts";
+import type { BlockRange } from "./store/layout.ts";
+import type { StorePaths } from "./store/paths.ts";
+import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
+import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "./store/reclaim.ts";
+import { readStatistics, type StoreStatistics } from "./store/statistics.ts";
+import { checkpoint } from "./snapshot/metadata.ts";
+import { defined } from "./util/assert.ts";
+import { ThreadChannel } from "./util/thread-channel.ts";
+
+export interface WorkerConfiguration {
+  readonly paths: StorePaths;
+  readonly chunkBytes: number;
+}
+
+declare const self: Worker;
+
+let configuration: WorkerConfiguration | undefined;
+let openDatabase: Database | undefined;
+const builtLayers = new Map<number, BuiltLayer>();
+
+function paths(): StorePaths {
+  return defined(configuration, "the worker's configuration").paths;
+}
+
+function database(): Database {
+  openDatabase ??= openIndex(paths().indexDatabase);
+  return openDatabase;
+}
+
+function environment(job: number): BuildEnvironment {
+  const { chunkBytes } = defined(configuration, "the worker's configuration");
+  const reserve = (count: number) => channel.call<number>("reserve", { job, count });
+  return { database: database(), paths: paths(), chunkBytes, reserve };
+}
+
+const handlers = {
+  configure(next: WorkerConfiguration): void {
+    configuration = next;
+  },
+
+  async build(request: { job: number; directory: string }): Promise<void> {
+    const built = await buildFromDirectory(environment(request.job), request.directory);
+    builtLayers.set(request.job, built);
+  },
+
+  publish(job: number): PublishedLayer {
+    const layer = builtLayers.get(job);
+    builtLayers.delete(job);
+    if (layer === undefined) throw new AppError("internal", `No layer was built by job ${job}`);
+    return publish(environment(job), layer);
+  },
+
+  discard(ranges: readonly BlockRange[]): void {
+    discardUncovered(database(), paths(), ranges);
+  },
+
+  deleteLayers(layerIds: readonly number[]): void {
+    deleteLayers(database(), paths(), layerIds);
+  },
+
+  /** Removes what a crash left behind; the number of things found. */
+  sweep(): number {
+    const leftovers = findLeftovers(database(), paths());
+    removeLeftovers(paths(), leftovers);
+    return leftovers.files.length + leftovers.ranges.length;
+  },
+
+  statistics(references: readonly (readonly [number, number])[]): StoreStatistics {
+    return readStatistics(database(), paths(), new Map(references));
+  },
+
+  checkpoint(): void {
+    checkpoint(paths().snapshotDatabase);
+  },
+
+  probeMount(request: { method: "auto" | "file" | "loop" }): ProbeResult {
+    return probeMountMode(request.method, paths().images);
+  },
+
+  mount(request: { files: ImageFiles; target: string; mode: MountMode }): void {
+    mountImage(request.files, request.target, request.mode);
+  },
+
+  unmount(target: string): void {
+    unmountTarget(target);
+  },
+};
+
+const channel = new ThreadChannel((message) => self.postMessage(message), handlers);
+self.onmessage = (event: MessageEvent<unknown>) => channel.receive(event.data);
