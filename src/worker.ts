@@ -99,4 +99,4 @@ const handlers = {
 };
 
 const channel = new ThreadChannel((message) => self.postMessage(message), handlers);
-self.onmessage = (event: MessageEvent<unknown>) => channel.receive(event.data);
+self.addEventListener("message", (event: MessageEvent<unknown>) => channel.receive(event.data));

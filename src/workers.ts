@@ -109,13 +109,15 @@ export class WorkerPool {
       (message) => worker.postMessage(message),
       this.#options.handlers,
     );
-    worker.onmessage = (event: MessageEvent<unknown>) => channel.receive(event.data);
-    worker.onerror = (event: ErrorEvent) => {
+    worker.addEventListener("message", (event: MessageEvent<unknown>) => {
+      channel.receive(event.data);
+    });
+    worker.addEventListener("error", (event: ErrorEvent) => {
       const message = `A worker thread died: ${event.message || describeError(event.error)}`;
       const error = new AppError("internal", message);
       channel.close(error);
       this.#options.onCrash(error);
-    };
+    });
     return {
       call: (name, argument) => channel.call(name, argument),
       terminate: () => worker.terminate(),

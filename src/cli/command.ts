@@ -7,7 +7,8 @@ export async function guard(command: () => Promise<void> | void): Promise<void> 
     await command();
   } catch (error) {
     process.stderr.write(`error: ${describeError(error)}\n`);
-    if (error instanceof AppError && error.remedy) process.stderr.write(`remedy: ${error.remedy}\n`);
+    if (error instanceof AppError && error.remedy)
+      process.stderr.write(`remedy: ${error.remedy}\n`);
     process.exitCode = 1;
   }
 }

@@ -8,10 +8,19 @@
  *
  * @module
  */
-import { closeSync, readSync } from "node:fs";
-import { flags, openAt, readDirectory, readLinkAt, seekData, statAt } from "../../ffi/file.ts";
-import type { DirectoryEntry, FileStatus } from "../../ffi/file.ts";
-import { listXattrsAt } from "../../ffi/xattr.ts";
+import { readSync } from "node:fs";
+import { openFlag } from "../../ffi/constants.ts";
+import { readDirectory, type DirectoryEntry } from "../../ffi/directory.ts";
+import {
+  close,
+  open,
+  openDirectoryAt,
+  openRegularAt,
+  readLinkAt,
+  seekData,
+} from "../../ffi/file.ts";
+import { statAt, statOf, type FileStatus } from "../../ffi/status.ts";
+import { listXattrs } from "../../ffi/xattr.ts";
 import { AppError, describeError } from "../errors.ts";
 import {
   fileType,
@@ -66,7 +75,7 @@ class TreeReader {
   readonly #frames: Frame[] = [];
   readonly #hardLinks = new Map<bigint, Inode>();
   readonly #xattrs = new XattrLists();
-  #device = "";
+  #device: string | undefined;
   #contentBytes = 0;
 
   constructor(options: TreeOptions) {
@@ -74,9 +83,8 @@ class TreeReader {
   }
 
   async read(path: string): Promise<LayerTree> {
-    const rootFd = openAt(flags.AT_FDCWD, path as ByteString, directoryFlags);
     try {
-      const root = this.#enter(rootFd, path);
+      const root = this.#enter(open(path, openFlag.readOnly | openFlag.directory), path);
       for (let frame = this.#frames.at(-1); frame !== undefined; frame = this.#frames.at(-1)) {
         const entry = frame.entries[frame.next++];
         if (entry === undefined) this.#leave();
@@ -95,23 +103,28 @@ class TreeReader {
 
   /** Takes over the descriptor. */
   #enter(fd: number, name: string): Directory {
-    const status = statAt(fd, "" as ByteString, flags.AT_EMPTY_PATH);
-    this.#device ||= status.device;
-    const directory: Directory = {
-      type: "directory",
-      ...attributesOf(status),
-      xattrs: this.#xattrs.intern(listXattrsAt(fd, "." as ByteString)),
-      entries: new Map(),
-    };
-    const entries = readDirectory(fd).toSorted((left, right) =>
-      compareByteStrings(left.name, right.name),
-    );
-    this.#frames.push({ fd, name, directory, entries, next: 0 });
-    return directory;
+    try {
+      const status = statOf(fd);
+      this.#device ??= deviceOf(status);
+      const directory: Directory = {
+        type: "directory",
+        ...attributesOf(status),
+        xattrs: this.#xattrs.intern(listXattrs(fd, "." as ByteString)),
+        entries: new Map(),
+      };
+      const entries = readDirectory(fd).toSorted((left, right) =>
+        compareByteStrings(left.name, right.name),
+      );
+      this.#frames.push({ fd, name, directory, entries, next: 0 });
+      return directory;
+    } catch (error) {
+      close(fd);
+      throw error;
+    }
   }
 
   #leave(): void {
-    closeSync(defined(this.#frames.pop(), "the open directory").fd);
+    close(defined(this.#frames.pop(), "the open directory").fd);
   }
 
   #where(): string {
@@ -120,8 +133,8 @@ class TreeReader {
 
   async #readEntry(frame: Frame, entry: DirectoryEntry): Promise<void> {
     const { name } = entry;
-    const status = statAt(frame.fd, name, flags.AT_SYMLINK_NOFOLLOW);
-    if (status.device !== this.#device) {
+    const status = statAt(frame.fd, name);
+    if (deviceOf(status) !== this.#device) {
       throw new AppError("failed_precondition", `"${displayName(name)}" is on another file system`);
     }
     const type = status.mode & fileType.mask;
@@ -129,7 +142,7 @@ class TreeReader {
       if (this.#frames.length >= depthMax) {
         throw new AppError("invalid_argument", `directories are more than ${depthMax} deep`);
       }
-      const fd = openAt(frame.fd, name, directoryFlags);
+      const fd = openDirectoryAt(frame.fd, name);
       frame.directory.entries.set(name, this.#enter(fd, displayName(name)));
       return;
     }
@@ -140,7 +153,7 @@ class TreeReader {
   }
 
   async #readInode(dirFd: number, name: ByteString, status: FileStatus): Promise<Inode> {
-    const xattrs = this.#xattrs.intern(listXattrsAt(dirFd, name));
+    const xattrs = this.#xattrs.intern(listXattrs(dirFd, name));
     const common = { ...attributesOf(status), xattrs };
     switch (status.mode & fileType.mask) {
       case fileType.regular:
@@ -157,28 +170,26 @@ class TreeReader {
         return {
           type: "special",
           ...common,
-          deviceMajor: status.deviceMajor,
-          deviceMinor: status.deviceMinor,
+          deviceMajor: status.nodeMajor,
+          deviceMinor: status.nodeMinor,
         };
     }
   }
 
   async #readContent(dirFd: number, name: ByteString, seen: FileStatus): Promise<FileContent> {
     if (seen.sizeBytes === 0) return { kind: "inline", bytes: new Uint8Array(0) };
-    // O_NONBLOCK: should the name be a FIFO by now, opening it must not wait for a writer.
-    const fd = openAt(dirFd, name, flags.O_RDONLY | flags.O_NOFOLLOW | flags.O_NONBLOCK);
+    const file = openRegularAt(dirFd, name);
+    if (file === undefined) throw changed(name);
+    const { fd, status } = file;
     try {
-      const status = statAt(fd, "" as ByteString, flags.AT_EMPTY_PATH);
-      if (status.inode !== seen.inode || status.sizeBytes !== seen.sizeBytes) {
-        throw changed(name);
-      }
+      if (status.inode !== seen.inode || status.sizeBytes !== seen.sizeBytes) throw changed(name);
       if (status.sizeBytes > inlineBytesMax) return await this.#readChunks(fd, name, status);
       const bytes = Buffer.alloc(status.sizeBytes);
       readFully(fd, bytes, 0, name);
       this.#contentBytes += bytes.length;
       return { kind: "inline", bytes };
     } finally {
-      closeSync(fd);
+      close(fd);
     }
   }
 
@@ -190,7 +201,7 @@ class TreeReader {
       throw new AppError("resource_exhausted", `"${displayName(name)}" has ${count} chunks`);
     }
     const chunks = new Int32Array(count).fill(holeChunk);
-    const isSparse = status.blocks * 512 < sizeBytes;
+    const isSparse = status.blocks512 * 512 < sizeBytes;
     for (let index = 0; index < count; index++) {
       if (isSparse) {
         const data = seekData(fd, index * chunkBytes);
@@ -212,11 +223,13 @@ class TreeReader {
   }
 }
 
-const directoryFlags = flags.O_RDONLY | flags.O_DIRECTORY | flags.O_NOFOLLOW;
-
 function attributesOf(status: FileStatus) {
   const { mode, uid, gid, mtimeSeconds, mtimeNanoseconds } = status;
   return { mode, uid, gid, mtimeSeconds, mtimeNanoseconds };
+}
+
+function deviceOf(status: FileStatus): string {
+  return `${status.deviceMajor}:${status.deviceMinor}`;
 }
 
 function changed(name: ByteString): AppError {

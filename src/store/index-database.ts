@@ -111,7 +111,7 @@ export function findChunks(
   selectIn<ChunkRow>(
     database,
     (list) => `SELECT block, sha256, size_bytes, uses FROM chunks WHERE sha256 IN (${list})`,
-    hashes as Uint8Array<ArrayBuffer>[],
+    hashes,
     visit,
   );
 }

@@ -83,7 +83,7 @@ export class PackAllocator {
       for (const reservation of this.#reservations) {
         for (const range of reservation.ranges) busy.add(packOfBlock(range.block));
       }
-      for (const packId of [...this.#nextBlock.keys()]) {
+      for (const packId of this.#nextBlock.keys()) {
         if (busy.has(packId) || !isEmpty(packId)) continue;
         await unlink(packPath(this.#paths, packId));
         this.#nextBlock.delete(packId);

@@ -18,13 +18,7 @@ import { sha256OfFile } from "../util/file-hash.ts";
 import { insertRows } from "../util/sqlite.ts";
 import type { ChunkTable } from "./chunk-table.ts";
 import { findChunks, findLayerByImage } from "./index-database.ts";
-import {
-  blocksFor,
-  firstBlockOfPack,
-  packBlocks,
-  packOfBlock,
-  blockBytes,
-} from "./layout.ts";
+import { blocksFor, firstBlockOfPack, packBlocks, packOfBlock, blockBytes } from "./layout.ts";
 import { storageError } from "./pack-writer.ts";
 import { imagePath, type StorePaths } from "./paths.ts";
 
@@ -161,7 +155,7 @@ function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): n
        created_ns) VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
   const result = statement.run(
-    image.sha256 as Uint8Array<ArrayBuffer>,
+    image.sha256,
     image.sizeBytes,
     image.inodes,
     layer.contentBytes,

@@ -15,7 +15,12 @@ interface PlainError {
 }
 
 type Message =
-  | { readonly kind: "call"; readonly id: number; readonly name: string; readonly argument: unknown }
+  | {
+      readonly kind: "call";
+      readonly id: number;
+      readonly name: string;
+      readonly argument: unknown;
+    }
   | { readonly kind: "result"; readonly id: number; readonly value: unknown }
   | { readonly kind: "error"; readonly id: number; readonly error: PlainError };
 
@@ -53,7 +58,7 @@ export class ThreadChannel {
   call<Result>(name: string, argument?: unknown): Promise<Result> {
     const id = this.#nextId++;
     return new Promise<Result>((resolve, reject) => {
-      this.#pending.set(id, { resolve: resolve as (value: unknown) => void, reject });
+      this.#pending.set(id, { resolve: resolve, reject });
       this.#post({ kind: "call", id, name, argument } satisfies Message);
     });
   }
