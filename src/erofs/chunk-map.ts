@@ -1,0 +1,90 @@
+/**
+ * The addresses of a chunked file: one run of blocks, or an address for each chunk.
+ *
+ * A file whose chunks follow each other in one device needs no index at all: the flat layout takes
+ * a unified address as well as any other block (`erofs_map_dev` resolves it). Everything else is
+ * chunk-based with a block map: 4 bytes for each chunk, all ones for a hole.
+ *
+ * @module
+ */
+import { AssertionError } from "../util/assert.ts";
+import type { DeviceMap } from "./device-map.ts";
+import { blockSizeBits, blockSizeBytes, chunkFormat, holeAddress } from "./format.ts";
+import { type ChunkedContent, type ChunkRef, holeChunk, type RegularFile } from "./tree.ts";
+
+/** Unified address of the first block of a chunk; the same answer each time. */
+export type BlockOf = (chunk: ChunkRef) => number;
+
+export const chunkedBlockBitsMax = chunkFormat.blockBitsMask;
+
+export interface BlockMap {
+  /** log2 of the blocks of a chunk. */
+  readonly blockBits: number;
+  readonly entryCount: number;
+  addressOf(entry: number): number;
+}
+
+export function chunkCountOf({ chunks }: ChunkedContent): number {
+  return typeof chunks === "number" ? 1 : chunks.length;
+}
+
+/**
+ * The address of the whole file where its chunks lie in a row, undefined otherwise. Asserts that
+ * each chunk lies in one device.
+ */
+export function findRun(
+  { sizeBytes }: RegularFile,
+  content: ChunkedContent,
+  blockOf: BlockOf,
+  devices: DeviceMap,
+): number | undefined {
+  const blocksPerChunk = content.chunkSizeBytes / blockSizeBytes;
+  const blocks = Math.ceil(sizeBytes / blockSizeBytes);
+  let start: number | undefined;
+  let isRun = true;
+  for (let chunk = 0, block = 0; block < blocks; chunk++, block += blocksPerChunk) {
+    const ref = chunkAt(content, chunk);
+    if (ref === holeChunk) {
+      isRun = false;
+      continue;
+    }
+    const address = blockOf(ref);
+    const chunkBlocks = Math.min(blocksPerChunk, blocks - block);
+    if (devices.deviceOf(address) === undefined || !devices.holds(address, chunkBlocks)) {
+      throw new AssertionError(`chunk ${ref} at block ${address} lies in no device of the image`);
+    }
+    start ??= address - block;
+    isRun &&= address === start + block;
+  }
+  return isRun && start !== undefined && devices.holds(start, blocks) ? start : undefined;
+}
+
+/** The map of a file that is no run. Where all is hole, chunks are as large as can be. */
+export function blockMapOf(
+  { sizeBytes }: RegularFile,
+  content: ChunkedContent,
+  blockOf: BlockOf,
+): BlockMap {
+  const isHole = isAllHole(content);
+  const blockBits = isHole
+    ? Math.min(chunkedBlockBitsMax, Math.ceil(Math.log2(sizeBytes / blockSizeBytes)))
+    : Math.log2(content.chunkSizeBytes) - blockSizeBits;
+  return {
+    blockBits: Math.max(0, blockBits),
+    entryCount: Math.ceil(sizeBytes / 2 ** (Math.max(0, blockBits) + blockSizeBits)),
+    addressOf(entry) {
+      const ref = isHole ? holeChunk : chunkAt(content, entry);
+      return ref === holeChunk ? holeAddress : blockOf(ref);
+    },
+  };
+}
+
+function chunkAt({ chunks }: ChunkedContent, index: number): ChunkRef {
+  return typeof chunks === "number" ? chunks : chunks[index]!;
+}
+
+function isAllHole({ chunks }: ChunkedContent): boolean {
+  if (typeof chunks === "number") return chunks === holeChunk;
+  for (const chunk of chunks) if (chunk !== holeChunk) return false;
+  return true;
+}

@@ -1,0 +1,82 @@
+/**
+ * Which data layout an inode gets, and what of its content goes where.
+ *
+ * @module
+ */
+import { defined, unreachable } from "../util/assert.ts";
+import { blockMapOf, type BlockOf, findRun } from "./chunk-map.ts";
+import type { DeviceMap } from "./device-map.ts";
+import { directorySizeBytes } from "./directory-blocks.ts";
+import { blockMapEntrySizeBytes, blockSizeBytes, type DataLayout, dataLayout } from "./format.ts";
+import { encodeDeviceNumber } from "./inode-record.ts";
+import type { Inode } from "./tree.ts";
+import type { DirectoryIndex } from "./tree-index.ts";
+
+export interface ContentPlan {
+  readonly layout: DataLayout;
+  /** Bytes that lie behind the inode and its xattrs. */
+  readonly behindBytes: number;
+  /** Blocks in the data area of the image, which decide `i_u` where there are any. */
+  readonly dataBlocks: number;
+  readonly union: number;
+}
+
+/** `i_size`; `directory` is the index of a directory inode. */
+export function sizeBytesOf(inode: Inode, directory: DirectoryIndex | undefined): number {
+  switch (inode.type) {
+    case "file":
+      return inode.sizeBytes;
+    case "directory":
+      return directorySizeBytes(defined(directory, "index of a directory").names);
+    case "symlink":
+      return inode.target.length;
+    case "special":
+      return 0;
+    default:
+      return unreachable(inode);
+  }
+}
+
+/** `headBytes` is the size of the inode and its xattrs. */
+export function planContent(
+  inode: Inode,
+  sizeBytes: number,
+  headBytes: number,
+  blockOf: BlockOf,
+  devices: DeviceMap,
+): ContentPlan {
+  if (inode.type === "special") {
+    return flat(encodeDeviceNumber(inode.deviceMajor, inode.deviceMinor));
+  }
+  if (sizeBytes === 0) return flat(0);
+  if (inode.type !== "file" || inode.content.kind === "inline") {
+    return planOwnContent(sizeBytes, headBytes);
+  }
+  const run = findRun(inode, inode.content, blockOf, devices);
+  if (run !== undefined) return flat(run);
+  const { blockBits, entryCount } = blockMapOf(inode, inode.content, blockOf);
+  return {
+    layout: dataLayout.chunkBased,
+    behindBytes: entryCount * blockMapEntrySizeBytes,
+    dataBlocks: 0,
+    union: blockBits,
+  };
+}
+
+function flat(union: number): ContentPlan {
+  return { layout: dataLayout.flatPlain, behindBytes: 0, dataBlocks: 0, union };
+}
+
+/**
+ * Content in the image itself. The rest behind the last whole block goes behind the inode, if inode,
+ * xattrs and rest fit in one block together; the kernel reads a symlink target only there, and the
+ * rest of other types only where it does not cross a block. If not, it gets a block of its own.
+ */
+function planOwnContent(sizeBytes: number, headBytes: number): ContentPlan {
+  const tailBytes = sizeBytes % blockSizeBytes;
+  if (tailBytes === 0 || headBytes + tailBytes > blockSizeBytes) {
+    return { ...flat(0), dataBlocks: Math.ceil(sizeBytes / blockSizeBytes) };
+  }
+  const dataBlocks = Math.floor(sizeBytes / blockSizeBytes);
+  return { layout: dataLayout.flatInline, behindBytes: tailBytes, dataBlocks, union: 0 };
+}

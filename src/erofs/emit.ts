@@ -1,0 +1,150 @@
+/**
+ * Writing a planned image, front to back, block 0 last.
+ *
+ * Block 0 comes last because its UUID is the digest of all the rest: equal trees at equal addresses
+ * give equal images, bit for bit. It also means that an image cut short by a crash has no
+ * superblock and cannot be mounted.
+ *
+ * @module
+ */
+import { emitBehind, emitDataBlocks } from "./emit-content.ts";
+import {
+  blockSizeBytes,
+  compatFeature,
+  deviceSlotSizeBytes,
+  incompatFeature,
+  slotSizeBytes,
+  xattrHeaderSizeBytes,
+  xattrUnitBytes,
+} from "./format.ts";
+import { type ImageSink, ImageStream } from "./image-stream.ts";
+import { inodeSizeBytes, writeInodeRecord } from "./inode-record.ts";
+import { type ImagePlan, layoutOf } from "./plan.ts";
+import {
+  deviceTableOffset,
+  sealSuperblock,
+  type Superblock,
+  writeDeviceSlot,
+  writeSuperblock,
+} from "./superblock.ts";
+
+export interface EmittedImage {
+  readonly sizeBytes: number;
+  /** 16 bytes; a function of all other bytes of the image. */
+  readonly uuid: Uint8Array;
+}
+
+/** Gives each byte of the image to the sink exactly once, at rising offsets, then block 0. */
+export function emitImage(plan: ImagePlan, sink: ImageSink): EmittedImage {
+  const hash = new Bun.CryptoHasher("sha256");
+  const head = encodeHead(plan);
+  const stream = new ImageStream(sink, hash, blockSizeBytes);
+  stream.write(head.subarray(blockSizeBytes));
+  for (const entry of plan.xattrs.sharedEntries()) stream.write(entry);
+  emitInodes(plan, stream);
+  stream.padTo(plan.dataBlock * blockSizeBytes);
+  emitDataBlocks(plan, stream);
+  stream.padTo(plan.blocks * blockSizeBytes);
+  stream.flush();
+
+  const block = head.subarray(0, blockSizeBytes);
+  const uuid = uuidOf(hash.update(block).digest());
+  sealSuperblock(block, uuid);
+  sink(0, block);
+  return { sizeBytes: plan.blocks * blockSizeBytes, uuid };
+}
+
+/** Block 0, unsealed, and the blocks into which the device table goes on. */
+function encodeHead(plan: ImagePlan): Buffer {
+  const head = Buffer.alloc(plan.xattrBlock * blockSizeBytes);
+  writeSuperblock(head, superblockOf(plan));
+  for (const [slot, device] of plan.options.devices.entries()) {
+    writeDeviceSlot(head, deviceTableOffset + slot * deviceSlotSizeBytes, device);
+  }
+  return head;
+}
+
+function superblockOf(plan: ImagePlan): Superblock {
+  const deviceCount = plan.options.devices.length;
+  return {
+    featureCompat:
+      compatFeature.superblockChecksum |
+      compatFeature.mtime |
+      (plan.xattrs.isEmpty ? 0 : compatFeature.xattrFilter),
+    featureIncompat:
+      (plan.usesChunkMaps ? incompatFeature.chunkedFile : 0) |
+      (deviceCount > 0 ? incompatFeature.deviceTable : 0),
+    rootNid: plan.inodes.nids[0]!,
+    inodeCount: plan.index.inodes.length,
+    epochSeconds: plan.epoch.seconds,
+    epochNanoseconds: plan.epoch.nanoseconds,
+    blocks: plan.blocks,
+    metaBlock: plan.metaBlock,
+    xattrBlock: plan.xattrs.sharedBytes === 0 ? 0 : plan.xattrBlock,
+    uuid: new Uint8Array(16),
+    deviceCount,
+    deviceTableOffset,
+  };
+}
+
+function emitInodes(plan: ImagePlan, stream: ImageStream): void {
+  const metaBytes = plan.metaBlock * blockSizeBytes;
+  for (const number of byPlace(plan.inodes.nids)) {
+    stream.padTo(metaBytes + plan.inodes.nids[number]! * slotSizeBytes);
+    emitInode(plan, stream, number);
+  }
+}
+
+/** The inode, its xattrs and what of its content lies behind them. */
+function emitInode(plan: ImagePlan, stream: ImageStream, number: number): void {
+  const { inodes, index, xattrs } = plan;
+  const inode = index.inodes[number]!;
+  const bodyBytes = xattrs.bodyBytes(inode.xattrs);
+  const isExtended = inodes.isExtended[number] === 1;
+  const ownBlock = inodes.dataBlocks[number]! > 0 ? plan.dataBlock : 0;
+  const at = stream.claim(inodeSizeBytes(isExtended));
+  writeInodeRecord(stream.view, at, {
+    isExtended,
+    layout: layoutOf(inodes, number),
+    xattrCount: xattrCountOf(bodyBytes),
+    mode: inode.mode,
+    sizeBytes: inodes.sizesBytes[number]!,
+    union: ownBlock + inodes.unions[number]!,
+    inodeNumber: number + 1,
+    uid: inode.uid,
+    gid: inode.gid,
+    linkCount: index.linkCounts[number]!,
+    mtimeSeconds: inode.mtimeSeconds,
+    mtimeNanoseconds: inode.mtimeNanoseconds,
+  });
+  if (bodyBytes > 0) stream.write(xattrs.encodeBody(inode.xattrs));
+  emitBehind(plan, stream, number);
+}
+
+/** `i_xattr_icount` for a body of this size. */
+function xattrCountOf(bodyBytes: number): number {
+  return bodyBytes === 0 ? 0 : 1 + (bodyBytes - xattrHeaderSizeBytes) / xattrUnitBytes;
+}
+
+/**
+ * The inodes in the order of their nids. Sorts pairs of nid and number as 64-bit integers, whose
+ * low half lies first on the little-endian machines this program is built for.
+ */
+function byPlace(nids: Uint32Array): Uint32Array {
+  const pairs = new BigUint64Array(nids.length);
+  const halves = new Uint32Array(pairs.buffer);
+  for (const [number, nid] of nids.entries()) {
+    halves[2 * number] = number;
+    halves[2 * number + 1] = nid;
+  }
+  pairs.sort();
+  return Uint32Array.from(nids, (_, place) => halves[2 * place]!);
+}
+
+/** The digest as a UUID of version 8 (RFC 9562, section 5.8: bits of one's own making). */
+function uuidOf(digest: Uint8Array): Uint8Array {
+  const uuid = digest.slice(0, 16);
+  uuid[6] = (uuid[6]! & 0x0f) | 0x80;
+  uuid[8] = (uuid[8]! & 0x3f) | 0x80;
+  return uuid;
+}

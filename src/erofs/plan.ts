@@ -1,0 +1,184 @@
+/**
+ * Planning: from a tree to the place of everything in its image. Pure and deterministic.
+ *
+ * The image is, in this order: block 0 with the superblock and the device table (which may go on
+ * through further blocks), the shared xattrs, the inodes with what lies behind them, and the data
+ * blocks of directories and of content too long to lie behind an inode. Content of chunked files
+ * is not in the image, only its addresses.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import { alignUp } from "../util/bytes.ts";
+import { checkInode } from "./check-inode.ts";
+import { type BlockOf } from "./chunk-map.ts";
+import { planContent, sizeBytesOf } from "./content-plan.ts";
+import { DeviceMap } from "./device-map.ts";
+import { chooseEpoch, type Timestamp } from "./epoch.ts";
+import {
+  blockSizeBytes,
+  type DataLayout,
+  dataLayout,
+  deviceSlotSizeBytes,
+  slotSizeBytes,
+} from "./format.ts";
+import { fitsCompact, inodeSizeBytes } from "./inode-record.ts";
+import { SlotAllocator } from "./slot-allocator.ts";
+import { type Device, deviceTableOffset, deviceTagBytesMax } from "./superblock.ts";
+import type { Directory } from "./tree.ts";
+import { indexTree, pathOf, type TreeIndex } from "./tree-index.ts";
+import { XattrPlan } from "./xattr-plan.ts";
+
+export interface PlanOptions {
+  /** The packs that the image refers to, in the order of `device=` mount options. */
+  readonly devices: readonly Device[];
+  /** Asked while planning and again while writing; the answers must be the same. */
+  readonly blockOf: BlockOf;
+}
+
+/** Per inode, by its number; arrays because there may be a million. */
+export interface InodePlan {
+  readonly sizesBytes: Float64Array;
+  readonly nids: Uint32Array;
+  /** 1 for a 64-byte inode. */
+  readonly isExtended: Uint8Array;
+  readonly layouts: Uint8Array;
+  /** `i_u`; for flat layouts with data blocks in the image, counted from the first data block. */
+  readonly unions: Uint32Array;
+  /** Blocks in the data area of the image. */
+  readonly dataBlocks: Uint32Array;
+}
+
+export interface ImagePlan {
+  readonly index: TreeIndex;
+  readonly inodes: InodePlan;
+  readonly xattrs: XattrPlan;
+  readonly epoch: Timestamp;
+  readonly options: PlanOptions;
+  readonly usesChunkMaps: boolean;
+  readonly xattrBlock: number;
+  readonly metaBlock: number;
+  readonly dataBlock: number;
+  /** Of the whole image. */
+  readonly blocks: number;
+}
+
+/** Slot 0 stays free: the root would be inode number 0, which readdir(3) skips. */
+const firstSlot = 1;
+/** `extra_devices` is 16 bits. */
+const devicesMax = 0xffff;
+/** Addresses in the image are 32 bits; nids too, by our arrays. */
+const uint32Max = 0xffffffff;
+
+/**
+ * Throws AppError: `invalid_argument` for a tree or devices that make no sense, `unimplemented`
+ * for what EROFS cannot store, `resource_exhausted` where metadata reaches into the packs' range.
+ */
+export function planImage(root: Directory, options: PlanOptions): ImagePlan {
+  checkDevices(options.devices, 0);
+  const index = indexTree(root);
+  for (const [number, inode] of index.inodes.entries()) {
+    checkInode(inode, () => pathOf(index, number));
+  }
+  const xattrs = planXattrs(index);
+  const sizesBytes = Float64Array.from(index.inodes, (inode, number) =>
+    sizeBytesOf(inode, index.directories.get(number)),
+  );
+  const epoch = chooseEpoch(index.inodes, index.linkCounts, (number) => sizesBytes[number]!);
+  const { inodes, metaBytes, dataBlocks } = placeInodes(index, xattrs, sizesBytes, epoch, options);
+
+  const headBytes = deviceTableOffset + options.devices.length * deviceSlotSizeBytes;
+  const xattrBlock = blocksOf(headBytes);
+  const metaBlock = xattrBlock + blocksOf(xattrs.sharedBytes);
+  const dataBlock = metaBlock + blocksOf(metaBytes);
+  const blocks = dataBlock + dataBlocks;
+  checkDevices(options.devices, blocks);
+  const usesChunkMaps = inodes.layouts.includes(dataLayout.chunkBased);
+  return {
+    index,
+    inodes,
+    xattrs,
+    epoch,
+    options,
+    usesChunkMaps,
+    xattrBlock,
+    metaBlock,
+    dataBlock,
+    blocks,
+  };
+}
+
+function planXattrs(index: TreeIndex): XattrPlan {
+  const plan = new XattrPlan();
+  for (const [number, { xattrs }] of index.inodes.entries()) {
+    if (xattrs.length > 0) plan.add(xattrs, () => pathOf(index, number));
+  }
+  plan.settle((xattrs) =>
+    pathOf(
+      index,
+      index.inodes.findIndex((inode) => inode.xattrs === xattrs),
+    ),
+  );
+  return plan;
+}
+
+function placeInodes(
+  index: TreeIndex,
+  xattrs: XattrPlan,
+  sizesBytes: Float64Array,
+  epoch: Timestamp,
+  { blockOf, devices }: PlanOptions,
+): { inodes: InodePlan; metaBytes: number; dataBlocks: number } {
+  const count = index.inodes.length;
+  const plan: InodePlan = {
+    sizesBytes,
+    nids: new Uint32Array(count),
+    isExtended: new Uint8Array(count),
+    layouts: new Uint8Array(count),
+    unions: new Uint32Array(count),
+    dataBlocks: new Uint32Array(count),
+  };
+  const slots = new SlotAllocator(firstSlot);
+  const deviceMap = new DeviceMap(devices, 0);
+  let dataBlocks = 0;
+  for (const [number, inode] of index.inodes.entries()) {
+    const sizeBytes = sizesBytes[number]!;
+    const isCompact =
+      inode.mtimeSeconds === epoch.seconds &&
+      inode.mtimeNanoseconds === epoch.nanoseconds &&
+      fitsCompact(inode.uid, inode.gid, index.linkCounts[number]!, sizeBytes);
+    const headBytes = inodeSizeBytes(!isCompact) + xattrs.bodyBytes(inode.xattrs);
+    const content = planContent(inode, sizeBytes, headBytes, blockOf, deviceMap);
+    plan.isExtended[number] = isCompact ? 0 : 1;
+    plan.layouts[number] = content.layout;
+    plan.unions[number] = content.dataBlocks > 0 ? dataBlocks : content.union;
+    plan.dataBlocks[number] = content.dataBlocks;
+    plan.nids[number] = slots.place(headBytes + content.behindBytes);
+    dataBlocks += content.dataBlocks;
+    if (slots.sizeBytes / slotSizeBytes > uint32Max || dataBlocks > uint32Max) throw tooLarge();
+  }
+  return { inodes: plan, metaBytes: slots.sizeBytes, dataBlocks };
+}
+
+function checkDevices(devices: readonly Device[], primaryBlocks: number): void {
+  const hasLongTag = devices.some(({ tag }) => Buffer.byteLength(tag) > deviceTagBytesMax);
+  if (devices.length > devicesMax || hasLongTag) {
+    throw new AppError("invalid_argument", `Cannot plan image of ${devices.length} devices`);
+  }
+  const problem = new DeviceMap(devices, primaryBlocks).findProblem();
+  if (problem === undefined && primaryBlocks <= uint32Max) return;
+  const code = primaryBlocks > 0 ? "resource_exhausted" : "invalid_argument";
+  throw new AppError(code, `Cannot plan image of ${primaryBlocks} blocks: ${problem}`);
+}
+
+function tooLarge(): AppError {
+  return new AppError("resource_exhausted", "Cannot plan image: metadata beyond 32-bit addresses");
+}
+
+function blocksOf(sizeBytes: number): number {
+  return alignUp(sizeBytes, blockSizeBytes) / blockSizeBytes;
+}
+
+export function layoutOf(plan: InodePlan, number: number): DataLayout {
+  return plan.layouts[number] as DataLayout;
+}

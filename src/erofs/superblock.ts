@@ -1,0 +1,149 @@
+/**
+ * Superblock and device table: what the kernel reads first.
+ *
+ * The superblock lies at byte 1024 of block 0, the device table right behind it; its slots may go
+ * on through further blocks. The checksum covers byte 1024 to the end of block 0.
+ *
+ * @module
+ */
+import { FormatError } from "../errors.ts";
+import { crc32c } from "../util/crc32c.ts";
+import {
+  blockSizeBits,
+  blockSizeBytes,
+  compatFeature,
+  deviceSlotField,
+  deviceSlotSizeBytes,
+  incompatFeature,
+  superblockField as field,
+  superblockMagic,
+  superblockOffset,
+  superblockSizeBytes,
+} from "./format.ts";
+
+export interface Superblock {
+  readonly featureCompat: number;
+  readonly featureIncompat: number;
+  readonly rootNid: number;
+  readonly inodeCount: number;
+  /** The time of all compact inodes. */
+  readonly epochSeconds: number;
+  readonly epochNanoseconds: number;
+  /** Blocks of the primary image. */
+  readonly blocks: number;
+  readonly metaBlock: number;
+  readonly xattrBlock: number;
+  /** 16 bytes. */
+  readonly uuid: Uint8Array;
+  readonly deviceCount: number;
+  /** Where the device table begins. */
+  readonly deviceTableOffset: number;
+}
+
+export interface Device {
+  /** At most 64 bytes of ASCII; a mark for people, the kernel does not read it. */
+  readonly tag: string;
+  readonly blocks: number;
+  /** Unified address of the device's first block. */
+  readonly uniaddr: number;
+}
+
+export const deviceTagBytesMax = 64;
+export const deviceTableOffset = superblockOffset + superblockSizeBytes;
+
+/** Writes the superblock into block 0, checksum and UUID left zero. */
+export function writeSuperblock(block: Uint8Array, superblock: Superblock): void {
+  const view = viewOf(block, superblockOffset);
+  view.setUint32(field.magic, superblockMagic, true);
+  view.setUint32(field.featureCompat, superblock.featureCompat, true);
+  view.setUint8(field.blockSizeBits, blockSizeBits);
+  view.setUint16(field.rootNid, superblock.rootNid, true);
+  view.setBigUint64(field.inodeCount, BigInt(superblock.inodeCount), true);
+  view.setBigInt64(field.epochSeconds, BigInt(superblock.epochSeconds), true);
+  view.setUint32(field.epochNanoseconds, superblock.epochNanoseconds, true);
+  view.setUint32(field.blocks, superblock.blocks, true);
+  view.setUint32(field.metaBlock, superblock.metaBlock, true);
+  view.setUint32(field.xattrBlock, superblock.xattrBlock, true);
+  block.set(superblock.uuid, superblockOffset + field.uuid);
+  view.setUint32(field.featureIncompat, superblock.featureIncompat, true);
+  view.setUint16(field.extraDevices, superblock.deviceCount, true);
+  const tableSlot = superblock.deviceTableOffset / deviceSlotSizeBytes;
+  view.setUint16(field.deviceTableSlot, superblock.deviceCount === 0 ? 0 : tableSlot, true);
+}
+
+/** Gives block 0 its UUID and then its checksum; everything else in it must be there. */
+export function sealSuperblock(block: Uint8Array, uuid: Uint8Array): void {
+  block.set(uuid, superblockOffset + field.uuid);
+  viewOf(block, superblockOffset).setUint32(field.checksum, checksumOf(block), true);
+}
+
+/** `offset` is that of the slot in `bytes`. */
+export function writeDeviceSlot(bytes: Uint8Array, offset: number, device: Device): void {
+  const view = viewOf(bytes, offset);
+  bytes.set(Buffer.from(device.tag, "latin1"), offset + deviceSlotField.tag);
+  view.setUint32(deviceSlotField.blocks, device.blocks, true);
+  view.setUint32(deviceSlotField.uniaddr, device.uniaddr, true);
+}
+
+/** Throws FormatError for what is not an EROFS image that this program understands. */
+export function readSuperblock(block: Uint8Array): Superblock {
+  if (block.length < blockSizeBytes) throw malformed("the image ends within block 0");
+  const view = viewOf(block, superblockOffset);
+  if (view.getUint32(field.magic, true) !== superblockMagic) throw malformed("no EROFS magic");
+  const featureCompat = view.getUint32(field.featureCompat, true);
+  const featureIncompat = view.getUint32(field.featureIncompat, true);
+  const blockBits = view.getUint8(field.blockSizeBits);
+  if (blockBits !== blockSizeBits) throw malformed(`block size of 2^${blockBits} bytes`);
+  if (featureCompat & compatFeature.superblockChecksum) {
+    const expected = view.getUint32(field.checksum, true);
+    if (checksumOf(block) !== expected) throw malformed("the checksum does not match");
+  }
+  const unknown = featureIncompat & ~(incompatFeature.chunkedFile | incompatFeature.deviceTable);
+  if (unknown !== 0) throw malformed(`unknown incompatible features 0x${unknown.toString(16)}`);
+  if (view.getUint8(field.directoryBlockBits) !== 0) throw malformed("unknown directory blocks");
+  const hasDevices = (featureIncompat & incompatFeature.deviceTable) !== 0;
+  return {
+    featureCompat,
+    featureIncompat,
+    rootNid: view.getUint16(field.rootNid, true),
+    inodeCount: safeNumber(view.getBigUint64(field.inodeCount, true), "inode count"),
+    epochSeconds: safeNumber(view.getBigInt64(field.epochSeconds, true), "epoch"),
+    epochNanoseconds: view.getUint32(field.epochNanoseconds, true),
+    blocks: view.getUint32(field.blocks, true),
+    metaBlock: view.getUint32(field.metaBlock, true),
+    xattrBlock: view.getUint32(field.xattrBlock, true),
+    uuid: block.slice(superblockOffset + field.uuid, superblockOffset + field.volumeName),
+    deviceCount: hasDevices ? view.getUint16(field.extraDevices, true) : 0,
+    deviceTableOffset: view.getUint16(field.deviceTableSlot, true) * deviceSlotSizeBytes,
+  };
+}
+
+export function readDeviceSlot(bytes: Uint8Array): Device {
+  const view = viewOf(bytes, 0);
+  const tag = Buffer.from(bytes.subarray(0, deviceTagBytesMax)).toString("latin1");
+  return {
+    tag: tag.replace(/\0.*$/s, ""),
+    blocks: view.getUint32(deviceSlotField.blocks, true),
+    uniaddr: view.getUint32(deviceSlotField.uniaddr, true),
+  };
+}
+
+function checksumOf(block: Uint8Array): number {
+  const covered = block.slice(superblockOffset, blockSizeBytes);
+  covered.fill(0, field.checksum, field.checksum + 4);
+  return crc32c(0xffffffff, covered);
+}
+
+function viewOf(bytes: Uint8Array, offset: number): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset + offset, bytes.byteLength - offset);
+}
+
+function safeNumber(value: bigint, what: string): number {
+  const number = Number(value);
+  if (!Number.isSafeInteger(number)) throw malformed(`${what} of ${value}`);
+  return number;
+}
+
+function malformed(problem: string): FormatError {
+  return new FormatError("EROFS superblock", superblockOffset, problem);
+}
