@@ -1,0 +1,128 @@
+/**
+ * The two containerd versions we test against: Debian 12's on the machine itself, and 2.1 of Debian
+ * forky in a chroot.
+ *
+ * @module
+ */
+import { ensurePackages } from "../../scripts/lib/apt.ts";
+import { ensureForky } from "../../scripts/lib/forky.ts";
+import { runCommand } from "../../scripts/lib/process.ts";
+import { goArchitecture } from "./image/oci.ts";
+
+export interface ContainerdPaths {
+  /** Holds all of the paths below and the folders of the daemon and the registry. */
+  readonly shared: string;
+  readonly root: string;
+  readonly state: string;
+  readonly socket: string;
+  readonly configFile: string;
+  /** The socket of our daemon. */
+  readonly snapshotter: string;
+}
+
+export interface Flavour {
+  readonly name: string;
+  /** Installs what is missing and prepares the folder that is shared with the daemon. */
+  prepare(paths: ContainerdPaths): Promise<void>;
+  config(paths: ContainerdPaths): string;
+  /** The command that becomes containerd: same process, no child. */
+  command(paths: ContainerdPaths): readonly string[];
+  /** What to put before `ctr`. */
+  enter(containerdPid: number): readonly string[];
+  release(paths: ContainerdPaths): Promise<void>;
+}
+
+function commonConfig(
+  paths: ContainerdPaths,
+  version: number,
+  disabled: readonly string[],
+): string {
+  return `version = ${version}
+root = "${paths.root}"
+state = "${paths.state}"
+disabled_plugins = ${JSON.stringify(disabled)}
+oom_score = 0
+[grpc]
+  address = "${paths.socket}"
+[ttrpc]
+  address = "${paths.socket}.ttrpc"
+[proxy_plugins.dedup]
+  type = "snapshot"
+  address = "${paths.snapshotter}"
+`;
+}
+
+/** Debian 12's own packages. */
+export const containerd16: Flavour = {
+  name: "containerd 1.6",
+  prepare: () => ensurePackages(["containerd", "runc"]),
+  config: (paths) =>
+    commonConfig(paths, 2, [
+      "io.containerd.grpc.v1.cri",
+      "io.containerd.snapshotter.v1.btrfs",
+      "io.containerd.snapshotter.v1.zfs",
+      "io.containerd.snapshotter.v1.devmapper",
+      "io.containerd.snapshotter.v1.aufs",
+      "io.containerd.internal.v1.opt",
+    ]),
+  command: (paths) => ["containerd", "--config", paths.configFile],
+  enter: () => [],
+  release: () => Promise.resolve(),
+};
+
+/**
+ * Arguments: the forky tree, the shared folder, the configuration.
+ *
+ * runc makes `/` a slave mount, so `/` has to be a mount point. The namespace is a slave of the
+ * machine's: layers that the daemon mounts in the shared folder appear here, nothing made here
+ * appears there, and all of it goes with the last process.
+ */
+const chrootScript = `set -e
+mount --bind "$1" "$1"
+for name in tmp var/tmp run; do mount -t tmpfs tmpfs "$1/$name"; done
+mkdir -p "$1$2"
+mount --rbind "$2" "$1$2"
+for name in proc sys dev; do mount --rbind "/$name" "$1/$name"; done
+cd "$1"
+exec chroot . /usr/bin/containerd --config "$3"`;
+
+let forkyTree = "";
+
+/** Debian forky's package in a chroot with a mount namespace of its own. */
+export const containerd21: Flavour = {
+  name: "containerd 2.1",
+  async prepare(paths) {
+    forkyTree = await ensureForky();
+    await runCommand(["mount", "--bind", paths.shared, paths.shared]);
+    await runCommand(["mount", "--make-shared", paths.shared]);
+  },
+  config(paths) {
+    const disabled = [
+      "io.containerd.grpc.v1.cri",
+      "io.containerd.cri.v1.images",
+      "io.containerd.cri.v1.runtime",
+      "io.containerd.internal.v1.opt",
+      "io.containerd.nri.v1.nri",
+      "io.containerd.snapshotter.v1.btrfs",
+      "io.containerd.snapshotter.v1.zfs",
+      "io.containerd.snapshotter.v1.devmapper",
+    ];
+    // The transfer service, which pulls, knows only the snapshotters listed for it.
+    const unpack = ["dedup", "overlayfs"].map(
+      (name) => `  [[plugins."io.containerd.transfer.v1.local".unpack_config]]
+    platform = "linux/${goArchitecture()}"
+    snapshotter = "${name}"
+`,
+    );
+    const transfer = `[plugins."io.containerd.transfer.v1.local"]\n${unpack.join("")}`;
+    return `${commonConfig(paths, 3, disabled)}${transfer}`;
+  },
+  command(paths) {
+    const shell = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", chrootScript, "sh"];
+    return shell.concat(forkyTree, paths.shared, paths.configFile);
+  },
+  enter: (pid) => ["nsenter", "--target", String(pid), "--mount", "--root", "--wd"],
+  release: async (paths) => {
+    await runCommand(["umount", "--lazy", paths.shared]);
+  },
+};

@@ -1,0 +1,131 @@
+/**
+ * The compiled daemon, as a test or the demo runs it: in a folder of its own.
+ *
+ * @module
+ */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Service, runCommand, startService, waitUntil } from "../../scripts/lib/process.ts";
+import { binaryFile } from "../../scripts/lib/project.ts";
+import type { NodeStatistics } from "../../src/http/statistics.ts";
+import { canConnect } from "./socket.ts";
+
+export type MountMethod = "auto" | "file" | "loop";
+
+export interface DaemonOptions {
+  readonly method?: MountMethod;
+  /** How long a layer that nobody uses stays mounted. */
+  readonly idleTimeoutMs?: number;
+  readonly chunkSizeBytes?: number;
+  readonly logLevel?: string;
+}
+
+const logShownBytesMax = 4000;
+
+function configText(options: DaemonOptions): string {
+  return JSON.stringify({
+    api: { address: "127.0.0.1:0" },
+    mount: { method: options.method ?? "auto", idle_timeout_ms: options.idleTimeoutMs ?? 100 },
+    ...(options.chunkSizeBytes === undefined ? {} : { chunk_size: options.chunkSizeBytes }),
+    conversion: { enabled: true },
+  });
+}
+
+export class TestDaemon implements AsyncDisposable {
+  readonly root: string;
+  readonly socket: string;
+  readonly logFile: string;
+  readonly #environment: Readonly<Record<string, string>>;
+  #service: Service | undefined;
+
+  private constructor(folder: string, options: DaemonOptions) {
+    const config = join(folder, "config.json");
+    this.root = join(folder, "root");
+    this.socket = join(folder, "s.sock");
+    this.logFile = join(folder, "daemon.log");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(config, configText(options));
+    this.#environment = {
+      ROOT: this.root,
+      ADDRESS: this.socket,
+      CONFIG: config,
+      LOG_LEVEL: options.logLevel ?? "debug",
+    };
+  }
+
+  /** Starts a daemon with everything it writes in `folder`; resolves when it accepts connections. */
+  static async start(folder: string, options: DaemonOptions = {}): Promise<TestDaemon> {
+    const daemon = new TestDaemon(folder, options);
+    await daemon.start();
+    return daemon;
+  }
+
+  get pid(): number {
+    if (this.#service === undefined) throw new Error("the daemon does not run");
+    return this.#service.pid;
+  }
+
+  /** Starts it again after `stop` or `kill`. */
+  async start(): Promise<void> {
+    if (this.#service !== undefined) throw new Error("the daemon runs already");
+    const service = startService([binaryFile, "serve"], this.logFile, {
+      cwd: "/",
+      env: this.#environment,
+    });
+    this.#service = service;
+    let exitCode: number | undefined;
+    void service.exited.then((code) => (exitCode = code));
+    const isReady = async () => {
+      if (exitCode !== undefined) {
+        this.#service = undefined;
+        throw new Error(`the daemon exited with ${exitCode}\n${this.#logEnd()}`);
+      }
+      return canConnect(this.socket);
+    };
+    await waitUntil(isReady, "no connection to the daemon");
+  }
+
+  #logEnd(): string {
+    return readFileSync(this.logFile, "utf8").slice(-logShownBytesMax);
+  }
+
+  /** SIGTERM, which it has to answer with exit code 0. */
+  async stop(): Promise<void> {
+    const exitCode = await this.#service?.stop();
+    this.#service = undefined;
+    if (exitCode !== undefined && exitCode !== 0) {
+      throw new Error(`the daemon exited with ${exitCode}\n${this.#logEnd()}`);
+    }
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    await this.#service?.kill();
+    this.#service = undefined;
+  }
+
+  /** `GET /stats` of the admin API. */
+  async stats(): Promise<NodeStatistics> {
+    const address = readFileSync(join(this.root, "api.address"), "utf8").trim();
+    const response = await fetch(`http://${address}/stats`);
+    if (!response.ok) throw new Error(`GET /stats answered ${response.status}`);
+    return (await response.json()) as NodeStatistics;
+  }
+
+  /** Runs a command of the same executable against this daemon's root; resolves with its output. */
+  cli(...parameters: readonly string[]): Promise<string> {
+    return runCommand([binaryFile, ...parameters], { cwd: "/", env: this.#environment });
+  }
+
+  /** The messages of all log lines so far. */
+  logMessages(): string[] {
+    return readFileSync(this.logFile, "utf8")
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => String((JSON.parse(line) as { readonly msg?: unknown }).msg));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+}
