@@ -35,7 +35,7 @@ export async function buildFromDirectory(
     const tree = await readTree(directory, { sink, chunkBytes });
     await sink.flush();
     writer.sync();
-    return { ...tree, table };
+    return { ...tree, table, restoredChunks: sink.restoredChunks };
   } finally {
     writer.close();
   }

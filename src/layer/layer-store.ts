@@ -114,6 +114,10 @@ export class NodeLayerStore implements LayerStore {
       await thread.call("build", { job, directory });
       const published = await this.#lock.run(() => this.#publish(thread, job));
       keepsAll = published.unneededChunks === 0;
+      if (published.restoredChunks > 0) {
+        const fields = { chunks: published.restoredChunks };
+        this.#options.log.error(fields, "packs had lost content, it was written again");
+      }
       const { layerId, addedBytes, inodes, reused } = published;
       return { layerId, addedBytes, inodes, reused };
     } finally {

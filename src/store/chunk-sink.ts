@@ -45,6 +45,8 @@ export interface ChunkSinkOptions {
 }
 
 export class ChunkSink {
+  /** Chunks that the index had and the pack had lost. */
+  restoredChunks = 0;
   readonly #options: ChunkSinkOptions;
   readonly #staging: Buffer;
   readonly #hash = new Uint8Array(sha256Bytes);
@@ -85,11 +87,12 @@ export class ChunkSink {
     const staged = this.#staged;
     this.#staged = [];
     this.#end = 0;
-    const missing = new Set(staged.map((chunk) => chunk.ref));
+    const missing = new Map(staged.map((chunk) => [chunk.ref, chunk]));
     const hashes = staged.map((chunk) => table.sha256Of(chunk.ref));
     findChunks(database, hashes, (row) => {
       const ref = defined(table.find(row.sha256), "a chunk that was asked for");
       table.settle(ref, row.block, "known");
+      this.#restoreIfLost(defined(missing.get(ref), "a staged chunk"), row.block);
       missing.delete(ref);
     });
     let run: StagedChunk[] = [];
@@ -98,6 +101,18 @@ export class ChunkSink {
       else run = await this.#writeRun(run);
     }
     await this.#writeRun(run);
+  }
+
+  /**
+   * What is found in the index must really be there. Content is synced before it is entered, but
+   * a pack may have come back from a backup or a broken disk with holes: here are the bytes.
+   */
+  #restoreIfLost(chunk: StagedChunk, block: BlockAddress): void {
+    const { writer } = this.#options;
+    const count = blocksFor(chunk.sizeBytes);
+    if (writer.isAllocated(block, count)) return;
+    writer.write(block, this.#staging.subarray(chunk.offset, chunk.offset + count * blockBytes));
+    this.restoredChunks += 1;
   }
 
   /** Writes chunks that lie side by side in the staging buffer; returns a new empty run. */

@@ -4,8 +4,9 @@
  * @module
  */
 import { closeSync, fdatasyncSync, openSync, writeSync } from "node:fs";
+import { seekHole } from "../../ffi/file.ts";
 import { AppError, describeError } from "../errors.ts";
-import { packOfBlock, packOffsetBytes, type BlockAddress } from "./layout.ts";
+import { blockBytes, packOfBlock, packOffsetBytes, type BlockAddress } from "./layout.ts";
 import { packPath, type StorePaths } from "./paths.ts";
 
 export class PackWriter {
@@ -29,6 +30,13 @@ export class PackWriter {
       at += written;
       position += written;
     }
+  }
+
+  /** Whether the file system has data in each of the blocks; content that was lost reads as zeros. */
+  isAllocated(block: BlockAddress, count: number): boolean {
+    const start = packOffsetBytes(block);
+    const hole = seekHole(this.#open(packOfBlock(block)), start);
+    return hole !== undefined && hole >= start + count * blockBytes;
   }
 
   /** Returns when all that was written is on the disk. */

@@ -28,6 +28,8 @@ export interface BuiltLayer {
   readonly table: ChunkTable;
   /** Bytes of file content, hard links once, holes left out. */
   readonly contentBytes: number;
+  /** Chunks that the index had and the packs had lost; they are there again. */
+  readonly restoredChunks: number;
 }
 
 export interface PublishedLayer {
@@ -38,6 +40,7 @@ export interface PublishedLayer {
   readonly reused: boolean;
   /** Chunks that were written in vain: the same content was published meanwhile. */
   readonly unneededChunks: number;
+  readonly restoredChunks: number;
 }
 
 interface ImageFile {
@@ -59,16 +62,15 @@ export function publishLayer(
   layer: BuiltLayer,
 ): PublishedLayer {
   const unneededChunks = settleAddresses(database, layer.table);
+  const { restoredChunks } = layer;
   const image = writeImage(paths, layer);
   try {
     const existing = findLayerByImage(database, image.sha256);
-    if (existing !== undefined) {
-      const { id: layerId, inodes } = existing;
-      return { layerId, addedBytes: 0, inodes, reused: true, unneededChunks };
-    }
-    const layerId = enterLayer(database, paths, layer, image);
-    const addedBytes = addedContentBytes(layer.table) + image.sizeBytes;
-    return { layerId, addedBytes, inodes: image.inodes, reused: false, unneededChunks };
+    const reused = existing !== undefined;
+    const layerId = existing?.id ?? enterLayer(database, paths, layer, image);
+    const addedBytes = reused ? 0 : addedContentBytes(layer.table) + image.sizeBytes;
+    const { inodes } = image;
+    return { layerId, addedBytes, inodes, reused, unneededChunks, restoredChunks };
   } finally {
     rmSync(image.path, { force: true });
   }

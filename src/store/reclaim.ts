@@ -7,7 +7,7 @@
  * @module
  */
 import type { Database } from "bun:sqlite";
-import { closeSync, openSync, readdirSync, rmSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { punchHole, seekData } from "../../ffi/file.ts";
 import { allLayerIds } from "./index-database.ts";
@@ -23,13 +23,15 @@ import {
 } from "./layout.ts";
 import { imagePath, numberInName, packPath, type StorePaths } from "./paths.ts";
 
-/** Frees blocks no chunk covers; they read as zeros from then on. */
+/** Frees blocks no chunk covers; they read as zeros from then on. A missing pack has none. */
 export function discardRanges(paths: StorePaths, ranges: readonly BlockRange[]): void {
   const files = new Map<number, number>();
   try {
     for (const range of mergeRanges(ranges)) {
       const packId = packOfBlock(range.block);
-      const file = files.get(packId) ?? openSync(packPath(paths, packId), "r+");
+      const path = packPath(paths, packId);
+      if (!files.has(packId) && !existsSync(path)) continue;
+      const file = files.get(packId) ?? openSync(path, "r+");
       files.set(packId, file);
       punchHole(file, packOffsetBytes(range.block), range.count * blockBytes);
     }

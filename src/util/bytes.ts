@@ -27,3 +27,7 @@ export function formatSize(sizeBytes: number): string {
   }
   return `${sizeBytes} B`;
 }
+
+export function toHex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+}
