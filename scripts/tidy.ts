@@ -118,7 +118,9 @@ function importProblem(file: string, specifier: string): string | undefined {
 function checkImports({ file, lines }: Source): ReturnType<Rule> {
   return lines.flatMap((text, index) => {
     const specifier = importLine.exec(text)?.[1];
-    if (specifier === undefined) return [];
+    // A type is not a dependency at run time; whose it is, the folder rules below still ask.
+    const isForeignType = text.startsWith("import type") && specifier?.startsWith(".") === false;
+    if (specifier === undefined || isForeignType) return [];
     const problem = importProblem(file, specifier);
     return problem === undefined ? [] : [{ line: index + 1, problem: `${problem} from here` }];
   });

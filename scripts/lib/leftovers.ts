@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { existsSync, readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { tryCommand } from "./process.ts";
 
 /** Mount points as /proc/self/mountinfo escapes them: blanks and backslashes are octal. */
@@ -76,6 +76,29 @@ function killProcess(pid: number): void {
   }
 }
 
+/** A mount or loop device, or a process, in words. */
+function describe(
+  processes: readonly ProcessInfo[],
+  mounts: readonly string[],
+  loops: readonly string[],
+): string[] {
+  return [
+    ...processes.map(({ pid, commandLine }) => `process ${pid}: ${commandLine}`),
+    ...mounts.map((path) => `mount ${path}`),
+    ...loops.map((device) => `loop device ${device}`),
+  ];
+}
+
+/** The mounts and loop devices below a folder. */
+export function findMounted(folder: string): string[] {
+  return describe([], mountsBelow(folder), loopsBelow(folder));
+}
+
+/** The processes, mounts and loop devices below a folder. */
+export function findLeftovers(folder: string): string[] {
+  return describe(processesBelow(folder), mountsBelow(folder), loopsBelow(folder));
+}
+
 /** Kills, unmounts and detaches everything below the folder; resolves with what there was. */
 export async function releaseBelow(folder: string): Promise<string[]> {
   const processes = processesBelow(folder);
@@ -84,19 +107,5 @@ export async function releaseBelow(folder: string): Promise<string[]> {
   for (const path of mounts) await tryCommand(["umount", "--lazy", path]);
   const loops = loopsBelow(folder);
   for (const device of loops) await tryCommand(["losetup", "--detach", device]);
-  return [
-    ...processes.map(({ pid, commandLine }) => `process ${pid}: ${commandLine}`),
-    ...mounts.map((path) => `mount ${path}`),
-    ...loops.map((device) => `loop device ${device}`),
-  ];
-}
-
-/** Resolves with the names of the things of `releaseBelow`, without touching them. */
-export function findLeftovers(folder: string): string[] {
-  if (!existsSync(folder)) return [];
-  return [
-    ...processesBelow(folder).map(({ pid, commandLine }) => `process ${pid}: ${commandLine}`),
-    ...mountsBelow(folder).map((path) => `mount ${path}`),
-    ...loopsBelow(folder).map((device) => `loop device ${device}`),
-  ];
+  return describe(processes, mounts, loops);
 }

@@ -26,14 +26,18 @@ export interface RunOptions {
   readonly keep?: boolean;
 }
 
-export interface MountedSnapshot extends AsyncDisposable {
+export interface PreparedSnapshot {
+  readonly key: string;
+  /** Where it is mounted. */
   readonly path: string;
+  unmount(): Promise<void>;
 }
 
 export class Containerd implements AsyncDisposable {
   readonly paths: ContainerdPaths;
   readonly #flavour: Flavour;
   readonly #service: Service;
+  #isStopped = false;
   readonly #hadRuntimeFolder: boolean;
 
   private constructor(
@@ -133,28 +137,45 @@ export class Containerd implements AsyncDisposable {
   }
 
   /**
-   * Prepares a snapshot on a committed one and mounts it on this machine; undone when disposed.
-   * (`ctr snapshots view` would do, but containerd's garbage collector removes its views.)
+   * Prepares a snapshot on a committed one and mounts it on this machine.
+   * (`ctr snapshots view` would do to read, but containerd collects such a view as garbage.)
    */
-  async mountOn(parent: string, snapshotter = "dedup"): Promise<MountedSnapshot> {
-    const key = `mounted-${crypto.randomUUID()}`;
+  async prepare(parent: string, snapshotter = "dedup"): Promise<PreparedSnapshot> {
+    const key = `prepared-${crypto.randomUUID()}`;
     const path = join(this.paths.shared, key);
-    mkdirSync(path);
     const snapshots = ["snapshots", "--snapshotter", snapshotter];
+    mkdirSync(path);
     await this.ctr(...snapshots, "prepare", key, parent);
     await runCommand(["sh", "-c", await this.ctr(...snapshots, "mounts", path, key)]);
     return {
+      key,
       path,
-      [Symbol.asyncDispose]: async () => {
+      unmount: async () => {
         await runCommand(["umount", path]);
         rmSync(path, { recursive: true });
-        await this.ctr(...snapshots, "rm", key);
+      },
+    };
+  }
+
+  /** Mounts a new snapshot on a committed one; both are undone when disposed. */
+  async mountOn(
+    parent: string,
+    snapshotter = "dedup",
+  ): Promise<AsyncDisposable & { readonly path: string }> {
+    const prepared = await this.prepare(parent, snapshotter);
+    return {
+      path: prepared.path,
+      [Symbol.asyncDispose]: async () => {
+        await prepared.unmount();
+        await this.ctr("snapshots", "--snapshotter", snapshotter, "rm", prepared.key);
       },
     };
   }
 
   /** Ends all containers and containerd; leaves no process, mount or folder of theirs. */
   async stop(): Promise<void> {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
     const tasks = await this.tryCtr("task", "ls", "--quiet");
     for (const id of tasks.stdout.split("\n").filter((line) => line !== "")) {
       await this.tryCtr("task", "rm", "--force", id);

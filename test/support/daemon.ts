@@ -53,7 +53,7 @@ export class TestDaemon implements AsyncDisposable {
     };
   }
 
-  /** Starts a daemon with everything it writes in `folder`; resolves when it accepts connections. */
+  /** Starts a daemon that keeps everything in `folder`; resolves when it accepts connections. */
   static async start(folder: string, options: DaemonOptions = {}): Promise<TestDaemon> {
     const daemon = new TestDaemon(folder, options);
     await daemon.start();

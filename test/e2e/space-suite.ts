@@ -1,0 +1,135 @@
+/**
+ * What images cost on disk: siblings share what is equal, and removal gives everything back.
+ *
+ * @module
+ */
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { KiB, MiB } from "../../src/util/bytes.ts";
+import { diskUsage } from "../support/disk-usage.ts";
+import { busyboxLayer } from "../support/image/busybox.ts";
+import { directory, file, type Layer } from "../support/image/layer.ts";
+import { type Image, makeImage, packLayer } from "../support/image/oci.ts";
+import type { TestNode } from "../support/node.ts";
+import { randomBytes } from "../support/random.ts";
+
+const smallFiles = 150;
+const smallBytes = 64 * KiB;
+const largeBytes = 20 * MiB;
+const chunkBytes = 4 * MiB;
+/** One 4 KiB block for each file may be shared between its tail and the metadata. */
+const changedFiles = [3, 77, 140];
+
+/** Databases grow by whole pages, and their write-ahead logs are reset only now and then. */
+const databaseBytesMax = 6 * MiB;
+
+/** A layer of incompressible files; `version` changes three small files and one byte of a large. */
+function siblingLayer(version: number): Layer {
+  const large = randomBytes("large", largeBytes);
+  if (version > 1) large.write(`v${version}`, 2 * chunkBytes + 17);
+  const content = (index: number) => {
+    const isChanged = version > 1 && changedFiles.includes(index);
+    return randomBytes(isChanged ? `small ${index} v${version}` : `small ${index}`, smallBytes);
+  };
+  return [
+    directory(""),
+    directory("data"),
+    file("data/version", `version ${version}\n`),
+    file("data/large", large),
+    ...Array.from({ length: smallFiles }, (_, index) => file(`data/f${index}`, content(index))),
+  ];
+}
+
+async function siblingImage(version: number): Promise<Image> {
+  const base = await busyboxLayer();
+  // One layer, so that the siblings share no blob; only content can be shared.
+  return makeImage(`sibling:${version}`, [packLayer([...base, ...siblingLayer(version).slice(1)])]);
+}
+
+async function packBytes(node: TestNode): Promise<number> {
+  return diskUsage(join(node.daemon.root, "packs"));
+}
+
+function describeSiblings(node: () => TestNode): void {
+  test("stores of a sibling image only what is new", async () => {
+    await node().pull(await siblingImage(1));
+    const before = { packs: await packBytes(node()), stats: await node().daemon.stats() };
+    const reference = await node().pull(await siblingImage(2));
+    const after = { packs: await packBytes(node()), stats: await node().daemon.stats() };
+    const output = await node().containerd.run(reference, "sibling", ["cat", "/data/version"]);
+    expect(output).toBe("version 2\n");
+
+    const newBytes = changedFiles.length * smallBytes + chunkBytes;
+    const packGrowth = after.packs - before.packs;
+    expect(packGrowth).toBeGreaterThanOrEqual(newBytes);
+    expect(packGrowth).toBeLessThanOrEqual(newBytes + 64 * KiB);
+    const growth = (of: (stats: typeof after.stats) => number) =>
+      of(after.stats) - of(before.stats);
+    expect(growth(({ chunks }) => chunks.unique)).toBe(changedFiles.length + 1);
+    expect(growth((stats) => stats.logical_bytes)).toBeGreaterThan(
+      smallFiles * smallBytes + largeBytes,
+    );
+    expect(growth((stats) => stats.stored_bytes)).toBeLessThan(newBytes + databaseBytesMax);
+  });
+
+  test("stores nothing for a layer that is there already", async () => {
+    const again = { ...(await siblingImage(2)), name: "copy:1" };
+    const before = await packBytes(node());
+    await node().pull(again);
+    expect(await packBytes(node())).toBe(before);
+  });
+}
+
+function describeRemoval(node: () => TestNode, image: () => Image): void {
+  test("pulls ten images at once", async () => {
+    const { containerd, registry } = node();
+    const base = packLayer(await busyboxLayer());
+    const images = Array.from({ length: 10 }, (_, index) => {
+      const content = `image ${index}\n`;
+      const layer = packLayer([
+        directory(""),
+        directory("data"),
+        file("data/name", content),
+        file("data/own", randomBytes(content, MiB)),
+        file("data/common", randomBytes("common", MiB)),
+      ]);
+      return makeImage(`many${index}:1`, [base, layer]);
+    });
+    await Promise.all(images.map((each) => registry.push(each)));
+    const references = images.map((each) => registry.reference(each));
+    await Promise.all(references.map((reference) => containerd.pull(reference)));
+    const outputs = await Promise.all(
+      references.map((reference, index) =>
+        containerd.run(reference, `many${index}`, ["cat", "/data/name"]),
+      ),
+    );
+    expect(outputs).toEqual(images.map((_, index) => `image ${index}\n`));
+    await containerd.removeImages(...references);
+  });
+
+  test("finds nothing wrong in its store", async () => {
+    await node().daemon.stop();
+    await node().daemon.cli("check", "--data");
+    await node().daemon.start();
+  });
+
+  test("gives all space back when the images are removed", async () => {
+    const { containerd, daemon, registry } = node();
+    const names = [image().name, "sibling:1", "sibling:2", "copy:1"];
+    await containerd.removeImages(...names.map((name) => `${registry.address}/${name}`));
+    await node().waitUntilUnmounted();
+    expect(await containerd.snapshots()).toEqual([]);
+    const stats = await daemon.stats();
+    expect(stats.layers.converted + stats.layers.plain).toBe(0);
+    expect(stats.images.count).toBe(0);
+    expect(stats.chunks).toEqual({ unique: 0, references: 0 });
+    expect(await packBytes(node())).toBeLessThan(64 * KiB);
+    expect(await diskUsage(daemon.root)).toBeLessThan(databaseBytesMax);
+  });
+}
+
+/** Declares the tests of disk space; the last one removes all images. */
+export function describeSpace(node: () => TestNode, image: () => Image): void {
+  describeSiblings(node);
+  describeRemoval(node, image);
+}
