@@ -125,10 +125,9 @@ export const dataLayout = {
 
 export type DataLayout = (typeof dataLayout)[keyof typeof dataLayout];
 
-/** Chunk format in `i_u`: log2 of blocks per chunk, and whether entries have 8 bytes. */
-export const chunkFormat = { blockBitsMask: 0x1f, indexes: 0x20, all: 0x3f } as const;
+/** Chunk format in `i_u`: log2 of the blocks of a chunk; with no other bit, 4-byte addresses. */
+export const chunkFormat = { blockBitsMask: 0x1f } as const;
 export const blockMapEntrySizeBytes = 4;
-export const chunkIndexSizeBytes = 8;
 
 export const direntSizeBytes = 12;
 export const direntField = fieldOffsets("erofs_dirent", direntSizeBytes, [
