@@ -20,6 +20,7 @@ export const atCurrentDirectory = -100;
 
 export const atFlag = {
   symlinkNoFollow: 0x100,
+  removeDirectory: 0x200,
   emptyPath: 0x1000,
 } as const;
 

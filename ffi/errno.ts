@@ -32,6 +32,7 @@ export const errnoNumber = {
   exists: 17,
   noDevice: 19,
   notDirectory: 20,
+  isDirectory: 21,
   invalid: 22,
   noSpace: 28,
   range: 34,

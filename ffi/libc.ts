@@ -36,6 +36,7 @@ function openFunctions() {
     statx: { args: ["i32", "ptr", "i32", "u32", "ptr"], returns: "i32" },
     strerror: { args: ["i32"], returns: "cstring" },
     umount2: { args: ["ptr", "i32"], returns: "i32" },
+    unlinkat: { args: ["i32", "ptr", "i32"], returns: "i32" },
     utimensat: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },
   }).symbols;
 }

@@ -8,7 +8,7 @@
  * @module
  */
 import type { Database } from "bun:sqlite";
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { realtimeNs } from "../../ffi/time.ts";
 import { AppError } from "../errors.ts";
@@ -47,6 +47,7 @@ interface ImageFile {
   readonly path: string;
   readonly sha256: Uint8Array;
   readonly sizeBytes: number;
+  readonly diskBytes: number;
   readonly inodes: number;
   readonly packs: readonly number[];
 }
@@ -68,7 +69,7 @@ export function publishLayer(
     const existing = findLayerByImage(database, image.sha256);
     const reused = existing !== undefined;
     const layerId = existing?.id ?? enterLayer(database, paths, layer, image);
-    const addedBytes = reused ? 0 : addedContentBytes(layer.table) + image.sizeBytes;
+    const addedBytes = reused ? 0 : addedContentBytes(layer.table) + image.diskBytes;
     const { inodes } = image;
     return { layerId, addedBytes, inodes, reused, unneededChunks, restoredChunks };
   } finally {
@@ -112,12 +113,18 @@ function writeImage(paths: StorePaths, layer: BuiltLayer): ImageFile {
   const path = join(paths.images, `new-${crypto.randomUUID()}`);
   const file = openSync(path, "wx", 0o600);
   try {
-    emitImage(plan, (offset, bytes) => {
+    const { sizeBytes } = emitImage(plan, (offset, bytes) => {
       writeSync(file, bytes, 0, bytes.length, offset);
     });
     fsyncSync(file);
-    const sizeBytes = statSync(path).blocks * 512;
-    return { path, sha256: sha256OfFile(path), sizeBytes, inodes: plan.inodeCount, packs: packIds };
+    return {
+      path,
+      sha256: sha256OfFile(path),
+      sizeBytes,
+      diskBytes: fstatSync(file).blocks * 512,
+      inodes: plan.index.inodes.length,
+      packs: packIds,
+    };
   } catch (error) {
     rmSync(path, { force: true });
     throw error instanceof AppError ? error : storageError(`write image "${path}"`, error);
