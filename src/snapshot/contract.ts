@@ -29,7 +29,7 @@ export interface SnapshotInfo {
   readonly kind: SnapshotKind;
   readonly createdNs: bigint;
   readonly updatedNs: bigint;
-  readonly labels: ReadonlyMap<string, string>;
+  readonly labels: Labels;
 }
 
 /** A mount for the client to make, as containerd's API has it. */
@@ -42,6 +42,47 @@ export interface Mount {
 export interface Usage {
   readonly sizeBytes: number;
   readonly inodes: number;
+}
+
+export type Labels = ReadonlyMap<string, string>;
+
+export interface CommitOptions {
+  /** Replace the labels of the active snapshot; they are not inherited. */
+  readonly labels: Labels;
+  /** Gives a snapshot prepared without a parent one ("rebase"); empty where there is none. */
+  readonly parent: string;
+}
+
+/**
+ * The operations, as containerd's service has them; what `rpc/` serves and `Snapshotter` does.
+ *
+ * What an operation resolved with survives the end of the process and of the machine. The classes
+ * of errors are those of containerd's overlay snapshotter: `not_found` for a missing snapshot or
+ * parent, `already_exists` for a taken key or name, `invalid_argument` for a parent that is not
+ * committed, `failed_precondition` for an operation on the wrong kind of snapshot.
+ */
+export interface SnapshotService {
+  prepare(key: string, parent: string, labels: Labels): Promise<readonly Mount[]>;
+  view(key: string, parent: string, labels: Labels): Promise<readonly Mount[]>;
+  mounts(key: string): Promise<readonly Mount[]>;
+  commit(name: string, key: string, options: CommitOptions): Promise<void>;
+  remove(key: string): Promise<void>;
+  stat(key: string): SnapshotInfo;
+  /**
+   * Changes labels; a label given an empty value is removed.
+   *
+   * @param fieldPaths `labels` or `labels.<key>`; none stands for `labels`
+   */
+  update(name: string, labels: Labels, fieldPaths: readonly string[]): Promise<SnapshotInfo>;
+  /**
+   * The snapshots that match any of the filters (filter.ts), all if there is none, oldest first,
+   * in pages. Throws `invalid_argument` at once for a bad filter. May be left off at any page; a
+   * snapshot that exists all the while is listed once.
+   */
+  list(filters: readonly string[]): Iterable<readonly SnapshotInfo[]>;
+  usage(key: string): Promise<Usage>;
+  /** Resolves when what removed snapshots left on disk is deleted. */
+  cleanup(): Promise<void>;
 }
 
 /** How a committed snapshot is kept. */
@@ -68,7 +109,7 @@ export interface LayerStore {
    * @param label names the layer in the log
    */
   convert(directory: string, label: string): Promise<ConvertedLayer>;
-  /** Ends the protection that `convert` gave; call once per conversion, after the snapshot's commit. */
+  /** Ends the protection that `convert` gave; once per conversion, after the snapshot's commit. */
   settle(layerId: number): void;
   /** Deletes those of the layers that no snapshot refers to and nothing protects. */
   release(layerIds: readonly number[]): Promise<void>;

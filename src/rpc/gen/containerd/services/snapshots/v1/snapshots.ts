@@ -39,7 +39,7 @@ export const protobufFileName = "containerd/services/snapshots/v1/snapshots.prot
 
 export const Kind = { UNKNOWN: 0, VIEW: 1, ACTIVE: 2, COMMITTED: 3, UNRECOGNIZED: -1 } as const;
 
-export type Kind = typeof Kind[keyof typeof Kind];
+export type Kind = (typeof Kind)[keyof typeof Kind];
 
 export namespace Kind {
   export type UNKNOWN = typeof Kind.UNKNOWN;
@@ -134,9 +134,7 @@ export interface StatSnapshotResponse {
 
 export interface UpdateSnapshotRequest {
   snapshotter: string;
-  info:
-    | Info
-    | undefined;
+  info: Info | undefined;
   /** Empty: all fields that can change, which is the labels. */
   updateMask: string[] | undefined;
 }
@@ -171,7 +169,14 @@ export interface CleanupRequest {
 }
 
 function createBaseInfo(): Info {
-  return { name: "", parent: "", kind: 0, createdAt: undefined, updatedAt: undefined, labels: new Map() };
+  return {
+    name: "",
+    parent: "",
+    kind: 0,
+    createdAt: undefined,
+    updatedAt: undefined,
+    labels: new Map(),
+  };
 }
 
 export const Info: MessageFns<Info> = {
@@ -347,7 +352,10 @@ export const PrepareSnapshotRequest: MessageFns<PrepareSnapshotRequest> = {
       writer.uint32(26).string(message.parent);
     }
     message.labels.forEach((value, key) => {
-      PrepareSnapshotRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+      PrepareSnapshotRequest_LabelsEntry.encode(
+        { key: key as any, value },
+        writer.uint32(34).fork(),
+      ).join();
     });
     return writer;
   },
@@ -418,7 +426,10 @@ function createBasePrepareSnapshotRequest_LabelsEntry(): PrepareSnapshotRequest_
 }
 
 export const PrepareSnapshotRequest_LabelsEntry: MessageFns<PrepareSnapshotRequest_LabelsEntry> = {
-  encode(message: PrepareSnapshotRequest_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(
+    message: PrepareSnapshotRequest_LabelsEntry,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
@@ -475,7 +486,10 @@ function createBasePrepareSnapshotResponse(): PrepareSnapshotResponse {
 }
 
 export const PrepareSnapshotResponse: MessageFns<PrepareSnapshotResponse> = {
-  encode(message: PrepareSnapshotResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(
+    message: PrepareSnapshotResponse,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
     for (const v of message.mounts) {
       Mount.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -532,7 +546,10 @@ export const ViewSnapshotRequest: MessageFns<ViewSnapshotRequest> = {
       writer.uint32(26).string(message.parent);
     }
     message.labels.forEach((value, key) => {
-      ViewSnapshotRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+      ViewSnapshotRequest_LabelsEntry.encode(
+        { key: key as any, value },
+        writer.uint32(34).fork(),
+      ).join();
     });
     return writer;
   },
@@ -603,7 +620,10 @@ function createBaseViewSnapshotRequest_LabelsEntry(): ViewSnapshotRequest_Labels
 }
 
 export const ViewSnapshotRequest_LabelsEntry: MessageFns<ViewSnapshotRequest_LabelsEntry> = {
-  encode(message: ViewSnapshotRequest_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(
+    message: ViewSnapshotRequest_LabelsEntry,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
@@ -820,7 +840,10 @@ export const CommitSnapshotRequest: MessageFns<CommitSnapshotRequest> = {
       writer.uint32(26).string(message.key);
     }
     message.labels.forEach((value, key) => {
-      CommitSnapshotRequest_LabelsEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+      CommitSnapshotRequest_LabelsEntry.encode(
+        { key: key as any, value },
+        writer.uint32(34).fork(),
+      ).join();
     });
     if (message.parent !== "") {
       writer.uint32(42).string(message.parent);
@@ -902,7 +925,10 @@ function createBaseCommitSnapshotRequest_LabelsEntry(): CommitSnapshotRequest_La
 }
 
 export const CommitSnapshotRequest_LabelsEntry: MessageFns<CommitSnapshotRequest_LabelsEntry> = {
-  encode(message: CommitSnapshotRequest_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(
+    message: CommitSnapshotRequest_LabelsEntry,
+    writer: BinaryWriter = new BinaryWriter(),
+  ): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
@@ -1402,7 +1428,9 @@ export const UsageResponse: MessageFns<UsageResponse> = {
     }
     if (message.inodes !== 0n) {
       if (BigInt.asIntN(64, message.inodes) !== message.inodes) {
-        throw new globalThis.Error("value provided for field message.inodes of type int64 too large");
+        throw new globalThis.Error(
+          "value provided for field message.inodes of type int64 too large",
+        );
       }
       writer.uint32(16).int64(message.inodes);
     }
@@ -1505,28 +1533,34 @@ export const SnapshotsService = {
     responseStream: false as const,
     requestSerialize: (value: PrepareSnapshotRequest): Buffer =>
       Buffer.from(PrepareSnapshotRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): PrepareSnapshotRequest => PrepareSnapshotRequest.decode(value),
+    requestDeserialize: (value: Buffer): PrepareSnapshotRequest =>
+      PrepareSnapshotRequest.decode(value),
     responseSerialize: (value: PrepareSnapshotResponse): Buffer =>
       Buffer.from(PrepareSnapshotResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PrepareSnapshotResponse => PrepareSnapshotResponse.decode(value),
+    responseDeserialize: (value: Buffer): PrepareSnapshotResponse =>
+      PrepareSnapshotResponse.decode(value),
   },
   view: {
     path: "/containerd.services.snapshots.v1.Snapshots/View" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: ViewSnapshotRequest): Buffer => Buffer.from(ViewSnapshotRequest.encode(value).finish()),
+    requestSerialize: (value: ViewSnapshotRequest): Buffer =>
+      Buffer.from(ViewSnapshotRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ViewSnapshotRequest => ViewSnapshotRequest.decode(value),
     responseSerialize: (value: ViewSnapshotResponse): Buffer =>
       Buffer.from(ViewSnapshotResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ViewSnapshotResponse => ViewSnapshotResponse.decode(value),
+    responseDeserialize: (value: Buffer): ViewSnapshotResponse =>
+      ViewSnapshotResponse.decode(value),
   },
   mounts: {
     path: "/containerd.services.snapshots.v1.Snapshots/Mounts" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: MountsRequest): Buffer => Buffer.from(MountsRequest.encode(value).finish()),
+    requestSerialize: (value: MountsRequest): Buffer =>
+      Buffer.from(MountsRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): MountsRequest => MountsRequest.decode(value),
-    responseSerialize: (value: MountsResponse): Buffer => Buffer.from(MountsResponse.encode(value).finish()),
+    responseSerialize: (value: MountsResponse): Buffer =>
+      Buffer.from(MountsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): MountsResponse => MountsResponse.decode(value),
   },
   commit: {
@@ -1535,7 +1569,8 @@ export const SnapshotsService = {
     responseStream: false as const,
     requestSerialize: (value: CommitSnapshotRequest): Buffer =>
       Buffer.from(CommitSnapshotRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): CommitSnapshotRequest => CommitSnapshotRequest.decode(value),
+    requestDeserialize: (value: Buffer): CommitSnapshotRequest =>
+      CommitSnapshotRequest.decode(value),
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
@@ -1545,7 +1580,8 @@ export const SnapshotsService = {
     responseStream: false as const,
     requestSerialize: (value: RemoveSnapshotRequest): Buffer =>
       Buffer.from(RemoveSnapshotRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): RemoveSnapshotRequest => RemoveSnapshotRequest.decode(value),
+    requestDeserialize: (value: Buffer): RemoveSnapshotRequest =>
+      RemoveSnapshotRequest.decode(value),
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
@@ -1553,11 +1589,13 @@ export const SnapshotsService = {
     path: "/containerd.services.snapshots.v1.Snapshots/Stat" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: StatSnapshotRequest): Buffer => Buffer.from(StatSnapshotRequest.encode(value).finish()),
+    requestSerialize: (value: StatSnapshotRequest): Buffer =>
+      Buffer.from(StatSnapshotRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): StatSnapshotRequest => StatSnapshotRequest.decode(value),
     responseSerialize: (value: StatSnapshotResponse): Buffer =>
       Buffer.from(StatSnapshotResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): StatSnapshotResponse => StatSnapshotResponse.decode(value),
+    responseDeserialize: (value: Buffer): StatSnapshotResponse =>
+      StatSnapshotResponse.decode(value),
   },
   update: {
     path: "/containerd.services.snapshots.v1.Snapshots/Update" as const,
@@ -1565,35 +1603,42 @@ export const SnapshotsService = {
     responseStream: false as const,
     requestSerialize: (value: UpdateSnapshotRequest): Buffer =>
       Buffer.from(UpdateSnapshotRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): UpdateSnapshotRequest => UpdateSnapshotRequest.decode(value),
+    requestDeserialize: (value: Buffer): UpdateSnapshotRequest =>
+      UpdateSnapshotRequest.decode(value),
     responseSerialize: (value: UpdateSnapshotResponse): Buffer =>
       Buffer.from(UpdateSnapshotResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): UpdateSnapshotResponse => UpdateSnapshotResponse.decode(value),
+    responseDeserialize: (value: Buffer): UpdateSnapshotResponse =>
+      UpdateSnapshotResponse.decode(value),
   },
   list: {
     path: "/containerd.services.snapshots.v1.Snapshots/List" as const,
     requestStream: false as const,
     responseStream: true as const,
-    requestSerialize: (value: ListSnapshotsRequest): Buffer => Buffer.from(ListSnapshotsRequest.encode(value).finish()),
+    requestSerialize: (value: ListSnapshotsRequest): Buffer =>
+      Buffer.from(ListSnapshotsRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ListSnapshotsRequest => ListSnapshotsRequest.decode(value),
     responseSerialize: (value: ListSnapshotsResponse): Buffer =>
       Buffer.from(ListSnapshotsResponse.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ListSnapshotsResponse => ListSnapshotsResponse.decode(value),
+    responseDeserialize: (value: Buffer): ListSnapshotsResponse =>
+      ListSnapshotsResponse.decode(value),
   },
   usage: {
     path: "/containerd.services.snapshots.v1.Snapshots/Usage" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: UsageRequest): Buffer => Buffer.from(UsageRequest.encode(value).finish()),
+    requestSerialize: (value: UsageRequest): Buffer =>
+      Buffer.from(UsageRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): UsageRequest => UsageRequest.decode(value),
-    responseSerialize: (value: UsageResponse): Buffer => Buffer.from(UsageResponse.encode(value).finish()),
+    responseSerialize: (value: UsageResponse): Buffer =>
+      Buffer.from(UsageResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): UsageResponse => UsageResponse.decode(value),
   },
   cleanup: {
     path: "/containerd.services.snapshots.v1.Snapshots/Cleanup" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: CleanupRequest): Buffer => Buffer.from(CleanupRequest.encode(value).finish()),
+    requestSerialize: (value: CleanupRequest): Buffer =>
+      Buffer.from(CleanupRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): CleanupRequest => CleanupRequest.decode(value),
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
@@ -1719,7 +1764,10 @@ export interface SnapshotsClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: UpdateSnapshotResponse) => void,
   ): ClientUnaryCall;
-  list(request: ListSnapshotsRequest, options?: Partial<CallOptions>): ClientReadableStream<ListSnapshotsResponse>;
+  list(
+    request: ListSnapshotsRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ListSnapshotsResponse>;
   list(
     request: ListSnapshotsRequest,
     metadata?: Metadata,
@@ -1740,7 +1788,10 @@ export interface SnapshotsClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: UsageResponse) => void,
   ): ClientUnaryCall;
-  cleanup(request: CleanupRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  cleanup(
+    request: CleanupRequest,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
   cleanup(
     request: CleanupRequest,
     metadata: Metadata,
@@ -1758,7 +1809,11 @@ export const SnapshotsClient = makeGenericClientConstructor(
   SnapshotsService,
   "containerd.services.snapshots.v1.Snapshots",
 ) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): SnapshotsClient;
+  new (
+    address: string,
+    credentials: ChannelCredentials,
+    options?: Partial<ClientOptions>,
+  ): SnapshotsClient;
   service: typeof SnapshotsService;
   serviceName: string;
 };

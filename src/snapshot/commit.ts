@@ -1,0 +1,140 @@
+/**
+ * Commit: an active snapshot becomes a layer.
+ *
+ * Order: the image is published and durable, then one transaction makes the snapshot committed,
+ * then the directory goes. A process that dies before the transaction leaves an active snapshot
+ * with its directory, and perhaps an image that the next start deletes; after it, a committed
+ * snapshot, and perhaps a directory that the next start deletes.
+ *
+ * @module
+ */
+import { AppError, describeError } from "../errors.ts";
+import { guardSteps, holderOf, requireSnapshot, type SnapshotContext } from "./context.ts";
+import type { CommitOptions, LayerState, Usage } from "./contract.ts";
+import { diskUsage } from "./disk-usage.ts";
+import { reasonField } from "./failures.ts";
+import { checkLabels, checkName } from "./limits.ts";
+import type { SnapshotRecord } from "./rows.ts";
+
+interface StoredLayer {
+  readonly layer: LayerState;
+  readonly usage: Usage;
+}
+
+export function commitSnapshot(
+  context: SnapshotContext,
+  name: string,
+  key: string,
+  options: CommitOptions,
+): Promise<void> {
+  checkName(name, "name");
+  checkLabels(options.labels);
+  return context.locks.run([name, key], () => commitLocked(context, name, key, options));
+}
+
+async function commitLocked(
+  context: SnapshotContext,
+  name: string,
+  key: string,
+  options: CommitOptions,
+): Promise<void> {
+  const { metadata, parentHolds } = context;
+  const active = requireActive(context, name, key);
+  const parentId = requireCommitParent(context, active, options.parent);
+  using _parent = parentId === undefined ? undefined : parentHolds.hold(parentId);
+  await guardSteps(`Cannot commit snapshot "${key}" as "${name}"`, async () => {
+    const stored = await storeLayer(context, active, name);
+    try {
+      const { labels } = options;
+      metadata.commit({ id: active.id, name, parentId, labels, nowNs: context.nowNs(), ...stored });
+      await metadata.durable();
+    } catch (error) {
+      if (stored.layer.kind === "image") dropImage(context, stored.layer.layerId);
+      throw error;
+    }
+    if (stored.layer.kind === "image") context.layerStore.settle(stored.layer.layerId);
+    context.mounts.release(holderOf(active.id));
+    if (stored.layer.kind === "image") context.queue.addDirectory(active.id);
+  });
+}
+
+/** In the order of containerd's checks. */
+function requireActive(context: SnapshotContext, name: string, key: string): SnapshotRecord {
+  const record = requireSnapshot(context.metadata, key);
+  if (context.metadata.find(name) !== undefined) {
+    throw new AppError("already_exists", `Committed snapshot "${name}" is there already`);
+  }
+  if (record.kind === "active") return record;
+  throw new AppError("failed_precondition", `Snapshot "${key}" is not active`);
+}
+
+/** The parent the committed snapshot gets: one it was not prepared with, only if it had none. */
+function requireCommitParent(
+  { metadata }: SnapshotContext,
+  active: SnapshotRecord,
+  parent: string,
+): number | undefined {
+  if (parent === "" || parent === active.parent) return active.parentId;
+  if (active.parent !== "") {
+    const problem = `Snapshot "${active.name}" has a parent, which a commit cannot change`;
+    throw new AppError("invalid_argument", problem);
+  }
+  const record = metadata.find(parent);
+  if (record === undefined) throw new AppError("not_found", `Parent "${parent}" does not exist`);
+  if (record.kind === "committed") return record.id;
+  throw new AppError("failed_precondition", `Parent "${parent}" is not committed`);
+}
+
+async function storeLayer(
+  context: SnapshotContext,
+  active: SnapshotRecord,
+  name: string,
+): Promise<StoredLayer> {
+  if (!context.conversionEnabled) return storePlain(context, active, "conversion is switched off");
+  try {
+    return await storeImage(context, active, name);
+  } catch (error) {
+    // Whoever cancelled, such as a daemon that stops, did not ask for a plain layer.
+    if (error instanceof AppError && error.code === "cancelled") throw error;
+    const fields = { snapshot: active.id, layer: name, ...reasonField(error) };
+    context.log.warn(fields, `layer ${name} stays a plain directory`);
+    return storePlain(context, active, describeError(error));
+  }
+}
+
+async function storeImage(
+  { layerStore, directories, log }: SnapshotContext,
+  active: SnapshotRecord,
+  name: string,
+): Promise<StoredLayer> {
+  log.info(
+    { snapshot: active.id, layer: name },
+    `detected new layer ${name}, auto-converting to EROFS`,
+  );
+  const converted = await layerStore.convert(directories.upper(active.id), name);
+  const { layerId, addedBytes, inodes, reused } = converted;
+  log.info(
+    { snapshot: active.id, layer: name, layerId, addedBytes, inodes },
+    reused
+      ? `layer ${name} already has erofs image, skip conversion`
+      : `successfully auto-converted layer ${name}`,
+  );
+  return { layer: { kind: "image", layerId }, usage: { sizeBytes: addedBytes, inodes } };
+}
+
+async function storePlain(
+  { directories, syncFilesystem }: SnapshotContext,
+  active: SnapshotRecord,
+  reason: string,
+): Promise<StoredLayer> {
+  const directory = directories.upper(active.id);
+  const usage = await diskUsage(directory);
+  await syncFilesystem(directory);
+  return { layer: { kind: "plain", reason }, usage };
+}
+
+/** The transaction failed: no snapshot came to refer to the image. */
+function dropImage({ layerStore, queue }: SnapshotContext, layerId: number): void {
+  layerStore.settle(layerId);
+  queue.addLayer(layerId);
+}

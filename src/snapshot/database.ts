@@ -1,0 +1,135 @@
+/**
+ * snapshots.db: opening, migrating and checkpointing it.
+ *
+ * The event loop must not wait for the disk, so nothing here syncs when a transaction commits:
+ * `synchronous=NORMAL` leaves that to `WalSync`, and `wal_autocheckpoint=0` leaves checkpoints to a
+ * worker that calls `checkpoint`. Both rely on the write-ahead log staying one file as long as the
+ * daemon's connection is open.
+ *
+ * Nobody may open snapshots.db itself but through SQLite: closing any descriptor of it would drop
+ * SQLite's POSIX locks (sqlite.org/howtocorrupt.html, section 2.2).
+ *
+ * @module
+ */
+import { Database } from "bun:sqlite";
+import { fsyncSync, openSync, closeSync } from "node:fs";
+import { dirname } from "node:path";
+import { AppError, describeError } from "../errors.ts";
+import { MiB } from "../util/bytes.ts";
+import { applicationId, migrations } from "./schema.ts";
+
+/** A checkpoint may hold a lock for as long as it takes to start over the log. */
+const busyTimeoutMs = 5000;
+/** What is left of the log once it starts over; it grows between checkpoints. */
+const walBytesKept = 64 * MiB;
+
+const remedy =
+  "restore the file from a backup; without one, stop the daemon, move the root folder away, " +
+  "start again and pull the images again";
+
+export interface OpenedDatabase {
+  readonly database: Database;
+  /** True where the file was not there, or was empty. */
+  readonly isNew: boolean;
+}
+
+/**
+ * Opens the database, makes it where it is missing, and reads every page of it once. Throws
+ * `data_loss` for a damaged file, `failed_precondition` for one of another program or version.
+ */
+export function openDatabase(path: string): OpenedDatabase {
+  let database: Database | undefined;
+  try {
+    database = new Database(path, { create: true, strict: true, safeIntegers: true });
+    // Before any other statement, so that nothing is written to a file that is not ours.
+    const isNew = identify(database);
+    configure(database);
+    verify(database);
+    migrate(database);
+    syncFolder(dirname(path));
+    return { database, isNew };
+  } catch (error) {
+    database?.close();
+    if (error instanceof AppError && error.code === "failed_precondition") throw error;
+    const problem = `Cannot use the snapshot database "${path}": ${describeError(error)}`;
+    throw new AppError("data_loss", problem, { cause: error, remedy });
+  }
+}
+
+function configure(database: Database): void {
+  database.run("PRAGMA journal_mode = WAL");
+  database.run("PRAGMA synchronous = NORMAL");
+  database.run("PRAGMA wal_autocheckpoint = 0");
+  database.run(`PRAGMA journal_size_limit = ${walBytesKept}`);
+  database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
+  database.run("PRAGMA foreign_keys = ON");
+}
+
+function pragmaNumber(database: Database, name: string): number {
+  const row = database.query<Record<string, bigint>, []>(`PRAGMA ${name}`).get();
+  return Number(row?.[name] ?? 0);
+}
+
+/** Whether the database is still empty; throws for one of another program or a newer version. */
+function identify(database: Database): boolean {
+  const tables = database.query<{ count: bigint }, []>("SELECT count(*) count FROM sqlite_schema");
+  const isEmpty = tables.get()?.count === 0n;
+  const version = pragmaNumber(database, "user_version");
+  if (!isEmpty && pragmaNumber(database, "application_id") !== applicationId) {
+    throw new AppError("failed_precondition", `"${database.filename}" is no snapshot database`);
+  }
+  if (version > migrations.length) {
+    const known = migrations.length;
+    const problem = `"${database.filename}" has version ${version}, not ${known} or less`;
+    throw new AppError("failed_precondition", problem, {
+      remedy: "run the version of dedup-snapshotter that wrote it, or a newer one",
+    });
+  }
+  return isEmpty;
+}
+
+function verify(database: Database): void {
+  const row = database.query<{ quick_check: string }, []>("PRAGMA quick_check(1)").get();
+  if (row?.quick_check !== "ok") throw new Error(row?.quick_check ?? "quick_check said nothing");
+}
+
+function migrate(database: Database): void {
+  const version = pragmaNumber(database, "user_version");
+  for (const [index, sql] of migrations.entries()) {
+    if (index < version) continue;
+    database.transaction(() => {
+      database.run(sql);
+      database.run(`PRAGMA application_id = ${applicationId}`);
+      database.run(`PRAGMA user_version = ${index + 1}`);
+    })();
+  }
+}
+
+/** The names of the database and its log must outlive a loss of power as their content does. */
+function syncFolder(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+export interface CheckpointResult {
+  /** Pages in the log, and how many of them are in the database by now. */
+  readonly walPages: number;
+  readonly checkpointedPages: number;
+}
+
+/**
+ * Moves the log into the database. Blocks for the disk: for a worker thread. Neither waits for the
+ * daemon's connection nor makes it wait (a passive checkpoint).
+ */
+export function checkpoint(path: string): CheckpointResult {
+  using database = new Database(path, { readwrite: true, create: false, strict: true });
+  database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
+  const row = database
+    .query<{ log: number; checkpointed: number }, []>("PRAGMA wal_checkpoint(PASSIVE)")
+    .get();
+  return { walPages: row?.log ?? 0, checkpointedPages: row?.checkpointed ?? 0 };
+}

@@ -1,0 +1,100 @@
+/**
+ * The directories of snapshots: `<root>/snapshots/<id>/fs` is what the snapshot adds to its parent
+ * (the upper directory of the overlay), `<id>/work` is overlayfs's own.
+ *
+ * A directory is made before its snapshot is in the metadata and deleted after it is gone from
+ * there; so every snapshot has its directory, and one without a snapshot is garbage.
+ *
+ * @module
+ */
+import { mkdirSync, readdirSync } from "node:fs";
+import { chmod, chown, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { AppError } from "../errors.ts";
+import type { SnapshotKind } from "./contract.ts";
+
+/** As containerd's overlay snapshotter: the root folder, a layer's root, overlayfs's folder. */
+const rootMode = 0o700;
+const upperMode = 0o755;
+const workMode = 0o711;
+const permissionBits = 0o7777;
+
+/** Separators of overlayfs's mount options, which a path in them cannot hold. */
+const optionSeparators = /[,:\\]/;
+
+export class SnapshotDirectories {
+  /** `<root>/snapshots`. */
+  readonly path: string;
+
+  /** Makes the folder where it is missing. Throws `invalid_argument` for an unusable root. */
+  constructor(root: string) {
+    if (optionSeparators.test(root)) {
+      const problem = `The root "${root}" has a comma, colon or backslash`;
+      throw new AppError("invalid_argument", `${problem}, which overlayfs cannot take`);
+    }
+    this.path = join(root, "snapshots");
+    mkdirSync(this.path, { recursive: true, mode: rootMode });
+  }
+
+  upper(id: number): string {
+    return join(this.path, String(id), "fs");
+  }
+
+  work(id: number): string {
+    return join(this.path, String(id), "work");
+  }
+
+  /**
+   * Makes the directory of a snapshot. The root of a layer hides that of the parent, so it gets
+   * the parent's owner, group and permissions.
+   *
+   * @param parent the root directory of the parent, as it is mounted
+   */
+  async create(id: number, kind: SnapshotKind, parent: string | undefined): Promise<void> {
+    await mkdir(join(this.path, String(id)), { mode: rootMode });
+    const upper = this.upper(id);
+    await mkdir(upper);
+    const status = parent === undefined ? undefined : await stat(parent);
+    // Owner first: chown(2) clears setuid and setgid.
+    if (status !== undefined) await chown(upper, status.uid, status.gid);
+    // Set apart from mkdir, whose mode the umask cuts.
+    await chmod(upper, status === undefined ? upperMode : status.mode & permissionBits);
+    if (kind !== "active") return;
+    await mkdir(this.work(id));
+    await chmod(this.work(id), workMode);
+  }
+
+  /** Resolves when what `create` made would be found after a loss of power. */
+  async sync(id: number): Promise<void> {
+    const own = join(this.path, String(id));
+    await Promise.all([this.upper(id), own, this.path].map(syncDirectory));
+  }
+
+  /** Deletes the directory with all it holds; no error if it is not there. */
+  async remove(name: number | string): Promise<void> {
+    await rm(join(this.path, String(name)), { recursive: true, force: true });
+  }
+
+  /** The names in the folder: the ids of snapshots, and whatever else is there. */
+  list(): Promise<string[]> {
+    return readdir(this.path);
+  }
+
+  listSync(): string[] {
+    return readdirSync(this.path);
+  }
+}
+
+/** The id a name in the folder stands for. */
+export function idOfDirectory(name: string): number | undefined {
+  return /^[1-9]\d{0,14}$/.test(name) ? Number(name) : undefined;
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,78 @@
+/** Rows of the table `snapshots`, and what they mean. */
+import { AppError } from "../errors.ts";
+import type { Labels, LayerState, SnapshotInfo, SnapshotKind, Usage } from "./contract.ts";
+
+/** A snapshot with what clients do not see. */
+export interface SnapshotRecord extends SnapshotInfo {
+  readonly parentId: number | undefined;
+  /** Of committed snapshots only. */
+  readonly layer: LayerState | undefined;
+  /** As it was when the snapshot was committed; zero before. */
+  readonly usage: Usage;
+}
+
+/** Integers arrive as bigint, because the times exceed what a double holds. */
+export interface SnapshotRow {
+  readonly id: bigint;
+  readonly name: string;
+  readonly parent_id: bigint | null;
+  readonly parent_name: string | null;
+  readonly kind: SnapshotKind;
+  readonly created_ns: bigint;
+  readonly updated_ns: bigint;
+  readonly labels: string;
+  readonly layer_id: bigint | null;
+  readonly plain_reason: string | null;
+  readonly size_bytes: bigint;
+  readonly inodes: bigint;
+}
+
+/** A committed snapshot in the line of ancestors of another. */
+export interface ChainLink {
+  readonly id: number;
+  readonly layer: LayerState;
+}
+
+export interface ChainRow {
+  readonly id: bigint;
+  readonly layer_id: bigint | null;
+  readonly plain_reason: string | null;
+}
+
+export function recordOf(row: SnapshotRow): SnapshotRecord {
+  return {
+    id: Number(row.id),
+    name: row.name,
+    parent: row.parent_name ?? "",
+    parentId: row.parent_id === null ? undefined : Number(row.parent_id),
+    kind: row.kind,
+    createdNs: row.created_ns,
+    updatedNs: row.updated_ns,
+    labels: decodeLabels(row.labels, row.name),
+    layer: row.kind === "committed" ? layerOf(row) : undefined,
+    usage: { sizeBytes: Number(row.size_bytes), inodes: Number(row.inodes) },
+  };
+}
+
+export function chainLinkOf(row: ChainRow): ChainLink {
+  return { id: Number(row.id), layer: layerOf(row) };
+}
+
+function layerOf(row: ChainRow): LayerState {
+  if (row.layer_id !== null) return { kind: "image", layerId: Number(row.layer_id) };
+  return { kind: "plain", reason: row.plain_reason ?? "" };
+}
+
+/** Pairs rather than an object: an object has no place for a label named `__proto__`. */
+export function encodeLabels(labels: Labels): string {
+  return JSON.stringify([...labels]);
+}
+
+function decodeLabels(json: string, name: string): Labels {
+  try {
+    return new Map(JSON.parse(json) as [string, string][]);
+  } catch (error) {
+    const problem = `Cannot read the labels of snapshot "${name}"`;
+    throw new AppError("data_loss", problem, { cause: error });
+  }
+}

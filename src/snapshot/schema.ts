@@ -1,0 +1,41 @@
+/**
+ * The tables of snapshots.db, as a list of migrations.
+ *
+ * `PRAGMA user_version` counts the migrations a database has had. A migration that was released is
+ * never edited: a new one is added at the end.
+ *
+ * @module
+ */
+
+/** `PRAGMA application_id`, so that file(1) and we know the file: "DDSS". */
+export const applicationId = 0x44_44_53_53;
+
+const initial = `
+CREATE TABLE meta (
+  key TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- AUTOINCREMENT: an id names a directory and a holder of mounts, so it is never given twice.
+CREATE TABLE snapshots (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE,
+  parent_id INTEGER REFERENCES snapshots (id),
+  kind TEXT NOT NULL CHECK (kind IN ('view', 'active', 'committed')),
+  created_ns INTEGER NOT NULL,
+  updated_ns INTEGER NOT NULL,
+  -- JSON, a list of [key, value].
+  labels TEXT NOT NULL,
+  -- How a committed snapshot is kept: as an image, or as a directory and why.
+  layer_id INTEGER,
+  plain_reason TEXT,
+  size_bytes INTEGER NOT NULL DEFAULT 0,
+  inodes INTEGER NOT NULL DEFAULT 0,
+  CHECK ((layer_id IS NOT NULL) + (plain_reason IS NOT NULL) = (kind = 'committed'))
+) STRICT;
+
+CREATE INDEX snapshots_by_parent ON snapshots (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX snapshots_by_layer ON snapshots (layer_id) WHERE layer_id IS NOT NULL;
+`;
+
+export const migrations: readonly string[] = [initial];

@@ -1,0 +1,163 @@
+/**
+ * The snapshotter: the operations of containerd's snapshot service over layers kept as images.
+ *
+ * Each operation that changes something has a file of its own; here is what they share, what only
+ * reads, and the start.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import { HoldCounts } from "../util/hold-counts.ts";
+import { KeyedMutex } from "../util/keyed-mutex.ts";
+import type { Logger } from "../util/logger.ts";
+import { commitSnapshot } from "./commit.ts";
+import { acquireChain, guardSteps, holderOf, requireSnapshot } from "./context.ts";
+import type { SnapshotContext } from "./context.ts";
+import type {
+  CommitOptions,
+  Labels,
+  LayerMounts,
+  LayerStore,
+  Mount,
+  SnapshotInfo,
+  SnapshotService,
+  Usage,
+} from "./contract.ts";
+import { SnapshotDirectories } from "./directories.ts";
+import { diskUsage } from "./disk-usage.ts";
+import { isMissingFile, operationFailure } from "./failures.ts";
+import { parseFilters, type SnapshotFilter } from "./filter.ts";
+import type { SnapshotMetadata } from "./metadata.ts";
+import { mountsFor, overlayParameters } from "./mounts.ts";
+import { createSnapshot } from "./prepare.ts";
+import { recover } from "./recover.ts";
+import { RemovalQueue } from "./removal-queue.ts";
+import { cleanUp, removeSnapshot } from "./remove.ts";
+import { updateLabels } from "./update.ts";
+
+export interface SnapshotterOptions {
+  /** Absolute; the directories of snapshots are in `<root>/snapshots`. */
+  readonly root: string;
+  /** Stays the caller's to close, after `close`. */
+  readonly metadata: SnapshotMetadata;
+  readonly layerStore: LayerStore;
+  readonly mounts: LayerMounts;
+  readonly log: Logger;
+  /** Nanoseconds since 1970, as exact as the clock is. */
+  readonly nowNs: () => bigint;
+  /** False: layers are committed as plain directories, as containerd's overlay snapshotter does. */
+  readonly conversionEnabled: boolean;
+  /** Writes all of the file system that `path` is on to disk (syncfs(2)), without blocking. */
+  readonly syncFilesystem: (path: string) => Promise<void>;
+  /** Where the overlay module's parameters are; by default where the kernel has them. */
+  readonly overlayParameters?: string;
+}
+
+export class Snapshotter implements SnapshotService {
+  readonly #context: SnapshotContext;
+
+  /**
+   * Opens the snapshots below a root and deletes what the end before left behind. Throws
+   * `invalid_argument` for an unusable root, `data_loss` where the database is not the one the
+   * directories belong to.
+   */
+  constructor(options: SnapshotterOptions) {
+    const { root, metadata, layerStore, log } = options;
+    const directories = new SnapshotDirectories(root);
+    const isLayerReferenced = (layerId: number) => metadata.isLayerReferenced(layerId);
+    this.#context = {
+      overlayParameters,
+      ...options,
+      directories,
+      queue: new RemovalQueue({ directories, layerStore, isLayerReferenced, log }),
+      locks: new KeyedMutex(),
+      parentHolds: new HoldCounts(),
+      directoryHolds: new HoldCounts(),
+    };
+    recover(this.#context);
+  }
+
+  prepare(key: string, parent: string, labels: Labels): Promise<Mount[]> {
+    return createSnapshot(this.#context, { kind: "active", key, parent, labels });
+  }
+
+  view(key: string, parent: string, labels: Labels): Promise<Mount[]> {
+    return createSnapshot(this.#context, { kind: "view", key, parent, labels });
+  }
+
+  mounts(key: string): Promise<Mount[]> {
+    const context = this.#context;
+    return context.locks.run([key], async () => {
+      const { id, kind, parentId } = requireSnapshot(context.metadata, key);
+      if (kind === "committed") {
+        throw new AppError("failed_precondition", `Snapshot "${key}" is not active or a view`);
+      }
+      const chain = context.metadata.chain(parentId);
+      return await guardSteps(`Cannot mount snapshot "${key}"`, async () => {
+        await acquireChain(context, id, chain);
+        return mountsFor(context, { id, kind }, chain);
+      });
+    });
+  }
+
+  commit(name: string, key: string, options: CommitOptions): Promise<void> {
+    return commitSnapshot(this.#context, name, key, options);
+  }
+
+  remove(key: string): Promise<void> {
+    return removeSnapshot(this.#context, key);
+  }
+
+  stat(key: string): SnapshotInfo {
+    return requireSnapshot(this.#context.metadata, key);
+  }
+
+  update(name: string, labels: Labels, fieldPaths: readonly string[]): Promise<SnapshotInfo> {
+    return updateLabels(this.#context, name, labels, fieldPaths);
+  }
+
+  list(filters: readonly string[]): Iterable<readonly SnapshotInfo[]> {
+    // Apart from the generator, so that a bad filter throws here and not at the first page.
+    return this.#pages(parseFilters(filters));
+  }
+
+  async usage(key: string): Promise<Usage> {
+    const record = requireSnapshot(this.#context.metadata, key);
+    if (record.kind !== "active") return record.usage;
+    try {
+      return await diskUsage(this.#context.directories.upper(record.id));
+    } catch (error) {
+      const now = isMissingFile(error) ? this.#context.metadata.find(key) : record;
+      // Committed or removed while we looked: the directory went, and the key with it.
+      if (now?.id !== record.id) return requireSnapshot(this.#context.metadata, key).usage;
+      throw operationFailure(`Cannot measure snapshot "${key}"`, error);
+    }
+  }
+
+  cleanup(): Promise<void> {
+    return cleanUp(this.#context);
+  }
+
+  /** By layer, the holders that must have it mounted: the snapshots on top of it. */
+  layersInUse(): Map<number, readonly string[]> {
+    const users = this.#context.metadata.layerUsers();
+    return new Map([...users].map(([layerId, ids]) => [layerId, ids.map(holderOf)]));
+  }
+
+  /** Resolves when deletions in the background have ended. */
+  close(): Promise<void> {
+    return this.#context.queue.idle();
+  }
+
+  *#pages(filter: SnapshotFilter): Generator<readonly SnapshotInfo[]> {
+    let afterId = 0;
+    for (;;) {
+      const page = this.#context.metadata.page(afterId, filter.narrow);
+      const last = page.at(-1);
+      if (last === undefined) return;
+      afterId = last.id;
+      const matching = page.filter((info) => filter.matches(info));
+      if (matching.length > 0) yield matching;
+    }
+  }
+}
