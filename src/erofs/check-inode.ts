@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { AppError } from "../errors.ts";
 import { assert, unreachable } from "../util/assert.ts";
 import { isPowerOfTwo } from "../util/bytes.ts";
 import { chunkCountOf, chunkedBlockBitsMax } from "./chunk-map.ts";
@@ -23,12 +22,9 @@ const modeMax = 0o177777;
 /** `s_maxbytes` and safe integers: the lesser. */
 const fileSizeBytesMax = Number.MAX_SAFE_INTEGER;
 
-/** Throws AppError `invalid_argument`; `path` is asked for messages only. */
-export function checkInode(inode: Inode, path: () => string): void {
-  const problem = attributeProblem(inode) ?? typeProblem(inode);
-  if (problem !== undefined) {
-    throw new AppError("invalid_argument", `Cannot plan image: "${path()}": ${problem}`);
-  }
+/** What is wrong with the inode, or undefined. Asserts that its content fits its size. */
+export function inodeProblem(inode: Inode): string | undefined {
+  return attributeProblem(inode) ?? typeProblem(inode);
 }
 
 function attributeProblem(inode: Inode): string | undefined {

@@ -28,7 +28,8 @@ export function emitBehind(plan: ImagePlan, stream: ImageStream, number: number)
 /** Writes the data area: the blocks of each inode that has any, by number. */
 export function emitDataBlocks(plan: ImagePlan, stream: ImageStream): void {
   const startBytes = plan.dataBlock * blockSizeBytes;
-  for (const [number, count] of plan.inodes.dataBlocks.entries()) {
+  for (let number = 0; number < plan.inodes.dataBlocks.length; number++) {
+    const count = plan.inodes.dataBlocks[number]!;
     if (count === 0) continue;
     stream.padTo(startBytes + plan.inodes.unions[number]! * blockSizeBytes);
     const directory = plan.index.directories.get(number);

@@ -133,9 +133,9 @@ function xattrCountOf(bodyBytes: number): number {
 function byPlace(nids: Uint32Array): Uint32Array {
   const pairs = new BigUint64Array(nids.length);
   const halves = new Uint32Array(pairs.buffer);
-  for (const [number, nid] of nids.entries()) {
+  for (let number = 0; number < nids.length; number++) {
     halves[2 * number] = number;
-    halves[2 * number + 1] = nid;
+    halves[2 * number + 1] = nids[number]!;
   }
   pairs.sort();
   return Uint32Array.from(nids, (_, place) => halves[2 * place]!);

@@ -26,8 +26,8 @@ export function chooseEpoch(
   sizeBytesOf: (inode: number) => number,
 ): Timestamp {
   const counts = new Map<number | string, { count: number; time: Timestamp }>();
-  for (const [number, inode] of inodes.entries()) {
-    const { uid, gid, mtimeSeconds: seconds, mtimeNanoseconds: nanoseconds } = inode;
+  for (let number = 0; number < inodes.length; number++) {
+    const { uid, gid, mtimeSeconds: seconds, mtimeNanoseconds: nanoseconds } = inodes[number]!;
     if (!fitsCompact(uid, gid, linkCounts[number]!, sizeBytesOf(number))) continue;
     const key = nanoseconds === 0 ? seconds : `${seconds}.${nanoseconds}`;
     const counted = counts.get(key);

@@ -10,7 +10,7 @@
  */
 import { AppError } from "../errors.ts";
 import { alignUp } from "../util/bytes.ts";
-import { checkInode } from "./check-inode.ts";
+import { inodeProblem } from "./check-inode.ts";
 import { type BlockOf } from "./chunk-map.ts";
 import { planContent, sizeBytesOf } from "./content-plan.ts";
 import { DeviceMap } from "./device-map.ts";
@@ -77,13 +77,12 @@ const uint32Max = 0xffffffff;
 export function planImage(root: Directory, options: PlanOptions): ImagePlan {
   checkDevices(options.devices, 0);
   const index = indexTree(root);
-  for (const [number, inode] of index.inodes.entries()) {
-    checkInode(inode, () => pathOf(index, number));
-  }
+  checkInodes(index);
   const xattrs = planXattrs(index);
-  const sizesBytes = Float64Array.from(index.inodes, (inode, number) =>
-    sizeBytesOf(inode, index.directories.get(number)),
-  );
+  const sizesBytes = new Float64Array(index.inodes.length);
+  for (let number = 0; number < sizesBytes.length; number++) {
+    sizesBytes[number] = sizeBytesOf(index.inodes[number]!, index.directories.get(number));
+  }
   const epoch = chooseEpoch(index.inodes, index.linkCounts, (number) => sizesBytes[number]!);
   const { inodes, metaBytes, dataBlocks } = placeInodes(index, xattrs, sizesBytes, epoch, options);
 
@@ -108,9 +107,19 @@ export function planImage(root: Directory, options: PlanOptions): ImagePlan {
   };
 }
 
+function checkInodes(index: TreeIndex): void {
+  for (let number = 0; number < index.inodes.length; number++) {
+    const problem = inodeProblem(index.inodes[number]!);
+    if (problem === undefined) continue;
+    const path = pathOf(index, number);
+    throw new AppError("invalid_argument", `Cannot plan image: "${path}": ${problem}`);
+  }
+}
+
 function planXattrs(index: TreeIndex): XattrPlan {
   const plan = new XattrPlan();
-  for (const [number, { xattrs }] of index.inodes.entries()) {
+  for (let number = 0; number < index.inodes.length; number++) {
+    const { xattrs } = index.inodes[number]!;
     if (xattrs.length > 0) plan.add(xattrs, () => pathOf(index, number));
   }
   plan.settle((xattrs) =>
@@ -141,7 +150,8 @@ function placeInodes(
   const slots = new SlotAllocator(firstSlot);
   const deviceMap = new DeviceMap(devices, 0);
   let dataBlocks = 0;
-  for (const [number, inode] of index.inodes.entries()) {
+  for (let number = 0; number < count; number++) {
+    const inode = index.inodes[number]!;
     const sizeBytes = sizesBytes[number]!;
     const isCompact =
       inode.mtimeSeconds === epoch.seconds &&

@@ -98,7 +98,8 @@ function indexDirectory(
   const index = { inode, parent, names, children: new Uint32Array(names.length) };
   const parentInode = parent?.inode ?? inode;
   let dotNames = 0;
-  for (const [entry, name] of names.entries()) {
+  for (let entry = 0; entry < names.length; entry++) {
+    const name = names[entry]!;
     let number: number | undefined;
     if (isDotName(name)) {
       number = name === selfName ? inode : parentInode;

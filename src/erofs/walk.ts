@@ -91,7 +91,7 @@ class Descent {
     for (let level = this.#levels.at(-1); level !== undefined; level = this.#levels.at(-1)) {
       const { value: entry, done } = level.entries.next();
       if (done === true || entry === undefined) {
-        if (level.dotNames !== 2) throw malformed(level.nid, "`.` or `..` is missing");
+        if (level.dotNames !== 2) throw malformed(level.directory, "`.` or `..` is missing");
         this.#levels.pop();
       } else if (entry.name === "." || entry.name === "..") {
         const expected = entry.name === "." ? level.directory.nid : level.parentNid;
