@@ -56,16 +56,18 @@ export interface ProcessInfo {
   readonly commandLine: string;
 }
 
-/** Processes other than this one that name the folder in their arguments or work in it. */
+/** Other processes that name the folder in arguments or environment, or work in it. */
 export function processesBelow(folder: string): ProcessInfo[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .map((name) => ({
       pid: Number(name),
       commandLine: readText(`/proc/${name}/cmdline`).replaceAll("\0", " ").trimEnd(),
-      folder: readLink(`/proc/${name}/cwd`),
     }))
-    .filter((info) => info.commandLine.includes(folder) || isBelow(info.folder, folder));
+    .filter(({ pid, commandLine }) => {
+      const named = commandLine + readText(`/proc/${pid}/environ`);
+      return named.includes(folder) || isBelow(readLink(`/proc/${pid}/cwd`), folder);
+    });
 }
 
 function killProcess(pid: number): void {
