@@ -25,8 +25,10 @@ function backingFileOf(device: string): string {
  */
 export async function noLoopsBelow(folder: string): Promise<void> {
   const deadlineMs = Date.now() + waitMsMax;
-  while (loopBackingFiles(folder).length > 0) {
-    if (Date.now() > deadlineMs) throw new Error(`still attached: ${loopBackingFiles(folder)}`);
+  for (;;) {
+    const files = loopBackingFiles(folder);
+    if (files.length === 0) return;
+    if (Date.now() > deadlineMs) throw new Error(`still attached: ${files.join(", ")}`);
     await new Promise((resolve) => setImmediate(resolve));
   }
 }

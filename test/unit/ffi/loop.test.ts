@@ -2,16 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { close } from "../../../ffi/file.ts";
 import { openLoop } from "../../../ffi/loop.ts";
+import { loopBackingFiles, noLoopsBelow } from "../../support/loop-devices.ts";
 import { scratchFolder } from "../../support/scratch.ts";
-
-function backingFile(device: string): string | undefined {
-  const name = device.slice("/dev/".length);
-  try {
-    return readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8").trimEnd();
-  } catch {
-    return undefined;
-  }
-}
 
 describe("openLoop()", () => {
   test.each([true, false])("gives a device that reads the file, direct I/O %p", (directIo) => {
@@ -24,7 +16,7 @@ describe("openLoop()", () => {
     close(device.fd);
   });
 
-  test("gives the same device again while it is held, and frees it afterwards", () => {
+  test("gives the same device again while it is held, and frees it afterwards", async () => {
     using scratch = scratchFolder();
     const file = `${scratch.path}/file`;
     writeFileSync(file, "");
@@ -33,9 +25,9 @@ describe("openLoop()", () => {
     const second = openLoop(file, true);
     expect(second.path).toBe(first.path);
     close(first.fd);
-    expect(backingFile(second.path)).toBe(file);
+    expect(loopBackingFiles(scratch.path)).toEqual([file]);
     close(second.fd);
-    expect(backingFile(second.path)).not.toBe(file);
+    await noLoopsBelow(scratch.path);
   });
 
   test("does not take the device of a deleted file of that name", () => {
