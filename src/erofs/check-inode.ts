@@ -67,19 +67,18 @@ const specialTypes: ReadonlySet<number> = new Set([
   fileType.socket,
 ]);
 
+// The messages are constants: assertions run a million times, and a built message is garbage.
 function checkContent({ content, sizeBytes }: RegularFile): void {
-  assert(isInRange(sizeBytes, fileSizeBytesMax), `a file of ${sizeBytes} bytes`);
+  assert(isInRange(sizeBytes, fileSizeBytesMax), "a file has a size");
   if (content.kind === "inline") {
-    assert(content.bytes.length === sizeBytes, "inline content is as long as the file");
+    assert(content.bytes.length === sizeBytes, "inline content is as long as its file");
     return;
   }
-  const { chunkSizeBytes } = content;
-  const blocksPerChunk = chunkSizeBytes / blockSizeBytes;
-  assert(isPowerOfTwo(blocksPerChunk), `chunks of ${chunkSizeBytes} bytes`);
-  assert(Math.log2(blocksPerChunk) <= chunkedBlockBitsMax, `chunks of ${chunkSizeBytes} bytes`);
-  const expected = Math.ceil(sizeBytes / chunkSizeBytes);
-  const given = chunkCountOf(content);
-  assert(given === expected || sizeBytes === 0, `${given} chunks for ${expected}`);
+  const blocksPerChunk = content.chunkSizeBytes / blockSizeBytes;
+  assert(isPowerOfTwo(blocksPerChunk), "a chunk is a power of two of blocks");
+  assert(blocksPerChunk <= 2 ** chunkedBlockBitsMax, "the format knows chunks that large");
+  const expected = Math.ceil(sizeBytes / content.chunkSizeBytes);
+  assert(sizeBytes === 0 || chunkCountOf(content) === expected, "chunks cover their file");
 }
 
 function isInRange(value: number, max: number): boolean {

@@ -40,7 +40,7 @@ export class ImageStream {
 
   /** Makes `sizeBytes` zeroed bytes part of the image; returns where in `buffer` they begin. */
   claim(sizeBytes: number): number {
-    assert(sizeBytes <= bufferSizeBytes, `cannot claim ${sizeBytes} bytes at once`);
+    assert(sizeBytes <= bufferSizeBytes, "a claim fits in the buffer");
     if (this.#used + sizeBytes > bufferSizeBytes) this.flush();
     const at = this.#used;
     this.#used += sizeBytes;
@@ -59,7 +59,7 @@ export class ImageStream {
 
   /** Fills with zeros up to a position in the image. */
   padTo(positionBytes: number): void {
-    assert(positionBytes >= this.positionBytes, `the image is past byte ${positionBytes}`);
+    assert(positionBytes >= this.positionBytes, "an image is written front to back");
     for (let left = positionBytes - this.positionBytes; left > 0;) {
       if (this.#used === bufferSizeBytes) this.flush();
       const piece = Math.min(left, bufferSizeBytes - this.#used);

@@ -40,14 +40,16 @@ export class SlotAllocator {
   }
 
   #takeGap(roomBytes: number): number | undefined {
-    const at = this.#gaps.findIndex((gap) => gap.sizeBytes >= roomBytes);
-    const gap = this.#gaps[at];
-    if (gap === undefined) return undefined;
-    const { startBytes } = gap;
-    gap.startBytes += roomBytes;
-    gap.sizeBytes -= roomBytes;
-    if (gap.sizeBytes === 0) this.#gaps.splice(at, 1);
-    return startBytes;
+    for (let at = 0; at < this.#gaps.length; at++) {
+      const gap = this.#gaps[at]!;
+      if (gap.sizeBytes < roomBytes) continue;
+      const { startBytes } = gap;
+      gap.startBytes += roomBytes;
+      gap.sizeBytes -= roomBytes;
+      if (gap.sizeBytes === 0) this.#gaps.splice(at, 1);
+      return startBytes;
+    }
+    return undefined;
   }
 
   #append(roomBytes: number): number {
