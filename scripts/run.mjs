@@ -39,25 +39,25 @@ function installPackages() {
 }
 
 /**
- * The `bun` package links the right binary in an install script. Where such scripts are disabled
- * only the packages with the binaries are there: one per CPU, and a slower "baseline" for CPUs
- * without AVX2. Which one runs is found by trying.
+ * An install script of the `bun` package moves the right binary to the place tried first. Where
+ * such scripts are disabled, a text stands there, and only the packages with the binaries are of
+ * use: one per CPU, and a slower "baseline" for CPUs without AVX2. What runs is found by trying.
  */
 function findBun() {
   const folder = join(modules, "@oven");
   const architecture = process.arch === "arm64" ? "aarch64" : process.arch;
-  const prefix = `bun-linux-${architecture}`;
   const packages = existsSync(folder)
-    ? readdirSync(folder).filter((name) => name.startsWith(prefix))
+    ? readdirSync(folder).filter((name) => name.startsWith(`bun-linux-${architecture}`))
     : [];
-  const tried = [];
-  for (const name of packages.sort()) {
-    const binary = join(folder, name, "bin", "bun");
+  const binaries = [
+    join(modules, "bun", "bin", "bun.exe"),
+    ...packages.sort().map((name) => join(folder, name, "bin", "bun")),
+  ];
+  for (const binary of binaries) {
     const version = spawnSync(binary, ["--version"], { stdio: ["ignore", "pipe", "ignore"] });
     if (version.status === 0) return binary;
-    tried.push(binary);
   }
-  return fail(`Cannot find a Bun that runs here (tried: ${tried.join(", ") || "none"})`);
+  return fail(`Cannot find a Bun that runs here (tried: ${binaries.join(", ")})`);
 }
 
 function runScript(name, parameters) {
