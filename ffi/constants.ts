@@ -50,6 +50,9 @@ export const seekWhence = { set: 0, data: 3, hole: 4 } as const;
 /** include/uapi/asm-generic/fcntl.h */
 export const lockOperation = { exclusive: 2, nonBlocking: 4, unlock: 8 } as const;
 
+/** Commands of fcntl(2), include/uapi/linux/fcntl.h, and kinds of leases. */
+export const fileControl = { setLease: 1024, writeLease: 1, unlock: 2 } as const;
+
 /** include/uapi/linux/limits.h: bytes with the NUL. */
 export const pathBytesMax = 4096;
 export const nameBytesMax = 255;

@@ -127,3 +127,8 @@ export function tryLockExclusive(fd: number): boolean {
     throw error;
   }
 }
+
+/** Writes all of the file system that the open file is on to its disk: syncfs(2). */
+export function syncFilesystem(fd: number): void {
+  check(libc().syncfs(fd), "syncfs", `fd ${fd}`);
+}

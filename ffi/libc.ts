@@ -1,7 +1,7 @@
 /**
  * The one place that opens `libc.so.6`: the functions and system calls the rest of `ffi/` uses.
  *
- * Opened on first use in each thread. `openat`, `ioctl` and `syscall` are variadic in C; calling
+ * Opened on first use in each thread. `fcntl`, `openat`, `ioctl` and `syscall` are variadic in C; calling
  * them with a fixed signature is right on x86-64 and arm64 Linux, where integer arguments of
  * variadic functions travel in the same registers.
  *
@@ -22,6 +22,7 @@ function openFunctions() {
     clock_gettime: { args: ["i32", "ptr"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
     fallocate: { args: ["i32", "i32", "i64", "i64"], returns: "i32" },
+    fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
     flock: { args: ["i32", "i32"], returns: "i32" },
     getdents64: { args: ["i32", "ptr", "u64"], returns: long },
     ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
@@ -35,6 +36,7 @@ function openFunctions() {
     readlinkat: { args: ["i32", "ptr", "ptr", "u64"], returns: long },
     statx: { args: ["i32", "ptr", "i32", "u32", "ptr"], returns: "i32" },
     strerror: { args: ["i32"], returns: "cstring" },
+    syncfs: { args: ["i32"], returns: "i32" },
     umount2: { args: ["ptr", "i32"], returns: "i32" },
     unlinkat: { args: ["i32", "ptr", "i32"], returns: "i32" },
     utimensat: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },

@@ -19,6 +19,8 @@ import type { WorkerPool, WorkerThread } from "../workers.ts";
 
 /** Content that vanishes during a build three times in a row is no coincidence. */
 const attemptsMax = 3;
+/** After this time released layers that were in use are looked at again. */
+const retryMs = 30_000;
 
 export interface ConversionCounts {
   done: number;
@@ -45,6 +47,9 @@ export class NodeLayerStore implements LayerStore {
   readonly #lock = new Mutex();
   readonly #protected = new Map<number, number>();
   readonly #reservations = new Map<number, Reservation>();
+  /** Released, but not deleted yet: somebody still has them. */
+  readonly #unreleased = new Set<number>();
+  #retry: Timer | undefined;
   #nextJob = 1;
 
   constructor(options: LayerStoreOptions) {
@@ -73,15 +78,13 @@ export class NodeLayerStore implements LayerStore {
     else this.#protected.delete(layerId);
   }
 
-  release(layerIds: readonly number[]): Promise<void> {
-    return this.#lock.run(async () => {
-      const { mounts, pool, allocator, isReferenced, isPackEmpty } = this.#options;
-      const dead = layerIds.filter((id) => !this.#protected.has(id) && !isReferenced(id));
-      if (dead.length === 0) return;
-      for (const layerId of dead) await mounts.evict(layerId);
-      await pool.call("deleteLayers", dead);
-      await allocator.deleteEmpty(isPackEmpty);
-    });
+  async release(layerIds: readonly number[]): Promise<void> {
+    for (const layerId of layerIds) this.#unreleased.add(layerId);
+    await this.#lock.run(() => this.#deleteUnused());
+    if (this.#unreleased.size === 0) return;
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => void this.release([]), retryMs);
+    this.#retry.unref();
   }
 
   /** Answers a builder's request for blocks; a handler of the worker pool. */
@@ -90,6 +93,25 @@ export class NodeLayerStore implements LayerStore {
     if (reservation === undefined) throw new AppError("internal", `No job ${request.job}`);
     return this.#options.allocator.reserve(reservation, request.count);
   };
+
+  /** Deletes what can be deleted of what was released; the rest waits for the next time. */
+  async #deleteUnused(): Promise<void> {
+    const { mounts, pool, allocator, isReferenced, isPackEmpty, log } = this.#options;
+    const unused: number[] = [];
+    for (const layerId of this.#unreleased) {
+      if (this.#protected.has(layerId)) continue;
+      if (isReferenced(layerId)) this.#unreleased.delete(layerId);
+      else unused.push(layerId);
+    }
+    try {
+      for (const layerId of unused) await mounts.evict(layerId);
+      const inUse = await pool.call<number[]>("deleteLayers", unused);
+      for (const layerId of unused) if (!inUse.includes(layerId)) this.#unreleased.delete(layerId);
+      await allocator.deleteEmpty(isPackEmpty);
+    } catch (error) {
+      log.warn({ layers: unused, reason: describeError(error) }, "layers wait for their deletion");
+    }
+  }
 
   async #convertWithRetry(directory: string, label: string): Promise<ConvertedLayer> {
     for (let attempt = 1; ; attempt++) {

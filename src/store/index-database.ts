@@ -13,6 +13,8 @@ import { existsSync } from "node:fs";
 import { AppError, describeError } from "../errors.ts";
 import { selectIn } from "../util/sqlite.ts";
 import { packBlocks, type BlockAddress } from "./layout.ts";
+import { imagePath, type StorePaths } from "./paths.ts";
+import type { ImageIdentity } from "./verify-image.ts";
 import { indexSchema } from "./index-schema.ts";
 
 const schemaVersion = 1;
@@ -156,6 +158,11 @@ export function lastChunkOfPack(database: Database, packId: number): ChunkRow | 
     "SELECT * FROM chunks WHERE block >= ? AND block < ? ORDER BY block DESC LIMIT 1",
   );
   return query.get(packId * packBlocks, (packId + 1) * packBlocks) ?? undefined;
+}
+
+export function imageIdentity(paths: StorePaths, layer: LayerRow): ImageIdentity {
+  const path = imagePath(paths, layer.id);
+  return { path, sizeBytes: layer.image_bytes, sha256: layer.image_sha256 };
 }
 
 export function packIdsOf(layer: LayerRow): number[] {

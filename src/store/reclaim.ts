@@ -10,6 +10,7 @@ import type { Database } from "bun:sqlite";
 import { closeSync, existsSync, openSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { punchHole, seekData } from "../../ffi/file.ts";
+import { isOpenElsewhere } from "../../ffi/lease.ts";
 import { allLayerIds } from "./index-database.ts";
 import {
   blockBytes,
@@ -70,19 +71,41 @@ function gapsIn(database: Database, range: BlockRange): BlockRange[] {
   return gaps;
 }
 
-/** Deletes layers: their rows, the chunks only they used, their images. */
+/**
+ * Deletes layers: their rows, the chunks only they used, their images.
+ *
+ * A layer whose image somebody has open stays: a container whose snapshot was removed under it may
+ * still run on a mount we cannot see, and would read zeros where its content was.
+ *
+ * @returns the layers that stay
+ */
 export function deleteLayers(
   database: Database,
   paths: StorePaths,
   layerIds: readonly number[],
-): void {
+): number[] {
+  const inUse = layerIds.filter((layerId) => isInUse(imagePath(paths, layerId)));
   for (const layerId of layerIds) {
+    if (inUse.includes(layerId)) continue;
     const dead = database.transaction(() => forgetLayer(database, layerId)).immediate();
     rmSync(imagePath(paths, layerId), { force: true });
     discardRanges(paths, dead);
   }
   database.run("PRAGMA incremental_vacuum");
   database.run("PRAGMA wal_checkpoint(TRUNCATE)");
+  return inUse;
+}
+
+/** A loop device lets go of its file some moments after the unmount. */
+const releaseWaitMs = 1_000;
+const releasePollMs = 10;
+
+function isInUse(image: string): boolean {
+  for (let waitedMs = 0; existsSync(image) && isOpenElsewhere(image); waitedMs += releasePollMs) {
+    if (waitedMs >= releaseWaitMs) return true;
+    Bun.sleepSync(releasePollMs);
+  }
+  return false;
 }
 
 function forgetLayer(database: Database, layerId: number): BlockRange[] {

@@ -1,0 +1,51 @@
+/** `dedup-snapshotter files`: which chunks the files of a layer consist of. */
+import { defineCommand } from "citty";
+import { AppError } from "../errors.ts";
+import { imagePath } from "../store/paths.ts";
+import { chunkFinder, filesOf, openImageFile, type LayerFile } from "../store/layer-files.ts";
+import { displayName } from "../util/byte-string.ts";
+import { toHex } from "../util/bytes.ts";
+import { guard, printLine } from "./command.ts";
+import { openRoot, resolveLayer, type OpenRoot } from "./layer-argument.ts";
+
+export const filesCommand = defineCommand({
+  meta: { name: "files", description: "Show which chunks the files of a layer consist of" },
+  args: {
+    layer: { type: "positional", description: "Layer number or chain ID", required: true },
+    path: { type: "positional", description: "Only this file", required: false },
+  },
+  run: ({ args }) =>
+    guard(async () => {
+      await using root = openRoot();
+      printFiles(root, args.layer, args.path);
+    }),
+});
+
+function printFiles(root: OpenRoot, layerArgument: string, wanted: string | undefined): void {
+  const layer = resolveLayer(root, layerArgument);
+  using file = openImageFile(imagePath(root.paths, layer.id));
+  const path = wanted === undefined ? undefined : `/${wanted.replace(/^\/+/, "")}`;
+  let count = 0;
+  for (const entry of filesOf(file.image, chunkFinder(root.database))) {
+    if (path !== undefined && displayName(entry.path) !== path) continue;
+    count += 1;
+    printFile(entry);
+  }
+  if (count > 0 || path === undefined) return;
+  throw new AppError("not_found", `Layer ${layer.id} has no regular file "${path}"`);
+}
+
+/** The path and size, then a line for each piece: offset, size, hash, uses on the node. */
+function printFile(file: LayerFile): void {
+  const link = file.linkOf === undefined ? "" : ` (hard link to ${displayName(file.linkOf)})`;
+  printLine(`${displayName(file.path)} ${file.sizeBytes}${link}`);
+  if (file.linkOf !== undefined) return;
+  for (const piece of file.pieces()) {
+    if (piece.kind === "chunk") {
+      const { sha256, size_bytes, uses } = piece.chunk;
+      printLine(`  ${piece.fileOffsetBytes} ${size_bytes} sha256:${toHex(sha256)} uses=${uses}`);
+    } else {
+      printLine(`  ${piece.fileOffsetBytes} ${piece.bytes} ${piece.kind}`);
+    }
+  }
+}
