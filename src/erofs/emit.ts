@@ -143,7 +143,7 @@ function byPlace(nids: Uint32Array): Uint32Array {
 
 /** The digest as a UUID of version 8 (RFC 9562, section 5.8: bits of one's own making). */
 function uuidOf(digest: Uint8Array): Uint8Array {
-  const uuid = digest.slice(0, 16);
+  const uuid = new Uint8Array(digest.subarray(0, 16));
   uuid[6] = (uuid[6]! & 0x0f) | 0x80;
   uuid[8] = (uuid[8]! & 0x3f) | 0x80;
   return uuid;

@@ -62,5 +62,5 @@ function readEntry(
   const nameIndex = head.getUint8(xattrEntryField.nameIndex);
   const name = joinXattrName(nameIndex, content.subarray(0, nameLength));
   if (name === undefined) throw new FormatError(structure, offset, `name of prefix ${nameIndex}`);
-  return { xattr: { name, value: content.slice(nameLength) }, endOffset };
+  return { xattr: { name, value: new Uint8Array(content.subarray(nameLength)) }, endOffset };
 }

@@ -112,7 +112,9 @@ export function readSuperblock(block: Uint8Array): Superblock {
     blocks: view.getUint32(field.blocks, true),
     metaBlock: view.getUint32(field.metaBlock, true),
     xattrBlock: view.getUint32(field.xattrBlock, true),
-    uuid: block.slice(superblockOffset + field.uuid, superblockOffset + field.volumeName),
+    uuid: new Uint8Array(
+      block.subarray(superblockOffset + field.uuid, superblockOffset + field.volumeName),
+    ),
     deviceCount: hasDevices ? view.getUint16(field.extraDevices, true) : 0,
     deviceTableOffset: view.getUint16(field.deviceTableSlot, true) * deviceSlotSizeBytes,
   };
@@ -129,7 +131,8 @@ export function readDeviceSlot(bytes: Uint8Array): Device {
 }
 
 function checksumOf(block: Uint8Array): number {
-  const covered = block.slice(superblockOffset, blockSizeBytes);
+  // Not `slice`, which for a Buffer is a view.
+  const covered = new Uint8Array(block.subarray(superblockOffset, blockSizeBytes));
   covered.fill(0, field.checksum, field.checksum + 4);
   return crc32c(0xffffffff, covered);
 }
