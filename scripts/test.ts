@@ -6,17 +6,16 @@
  *
  * @module
  */
-import { rmSync } from "node:fs";
 import { release } from "node:os";
+import { describeError } from "../src/errors.ts";
 import { build } from "./build.ts";
 import { ensurePackages } from "./lib/apt.ts";
 import { ensureForky } from "./lib/forky.ts";
 import { findLeftovers, releaseBelow } from "./lib/leftovers.ts";
-import { killAllGroups } from "./lib/process.ts";
 import { say, seconds } from "./lib/project.ts";
 import type { TestResult } from "./lib/results.ts";
 import { type Stage, result, stages } from "./lib/stages.ts";
-import { makeScratchBase } from "./lib/temp.ts";
+import { runInScratch } from "./lib/scratch-run.ts";
 
 const packages = ["containerd", "runc", "docker-registry", "erofs-utils", "e2fsprogs"] as const;
 
@@ -60,7 +59,7 @@ async function runStage(stage: Stage, scratch: string): Promise<TestResult[]> {
   try {
     results = await stage.run(scratch);
   } catch (error) {
-    say(String(error));
+    say(describeError(error));
     results = [result(`${stage.name}: ${String(error).split("\n")[0]}`, false, startMs)];
   }
   return [...results, ...(await auditLeftovers(stage.name, scratch))];
@@ -126,7 +125,7 @@ async function runStages(
     await timed("install and build", () => installAndBuild(chosen));
   } catch (error) {
     const messages = error instanceof AggregateError ? error.errors : [error];
-    for (const message of messages) say(String(message));
+    for (const message of messages) say(describeError(message));
     return [result("install and build", false, performance.now())];
   }
   for (const stage of chosen) {
@@ -137,24 +136,16 @@ async function runStages(
 
 async function main(): Promise<boolean> {
   const chosen = chooseStages(process.argv.slice(2));
-  const scratch = makeScratchBase();
-  const cleanUp = async () => {
-    killAllGroups();
-    await releaseBelow(scratch);
-    rmSync(scratch, { recursive: true, force: true });
-  };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(signal, () => void cleanUp().finally(() => process.exit(1)));
-  }
   const durations = new Map<string, number>();
-  let results: TestResult[];
-  try {
-    results = judgeSkips(await runStages(chosen, scratch, durations));
-  } finally {
-    await cleanUp();
-  }
-  printSummary(results, durations);
-  return results.every(({ outcome }) => outcome !== "failed");
+  const results = await runInScratch((scratch) => runStages(chosen, scratch, durations));
+  const judged = judgeSkips(results);
+  printSummary(judged, durations);
+  return judged.every(({ outcome }) => outcome !== "failed");
 }
 
-process.exitCode = (await main()) ? 0 : 1;
+try {
+  process.exitCode = (await main()) ? 0 : 1;
+} catch (error) {
+  say(describeError(error));
+  process.exitCode = 1;
+}

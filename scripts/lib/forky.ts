@@ -3,12 +3,10 @@
  *
  * @module
  */
-import { existsSync, mkdtempSync } from "node:fs";
-import { chmod, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { debianMirror, ensurePackages } from "./apt.ts";
+import { ensureCached } from "./cached.ts";
 import { runCommand } from "./process.ts";
-import { say, seconds } from "./project.ts";
 import { cacheFolder } from "./temp.ts";
 
 const suite = "forky";
@@ -39,22 +37,10 @@ async function buildTree(tree: string): Promise<void> {
 
 /** Makes the tree, unless the cache has it; resolves with its path. Takes half a minute. */
 export async function ensureForky(): Promise<string> {
-  const cache = cacheFolder();
-  const tree = join(cache, suite);
-  // The tree gets its name when it is complete, so an interrupted build is not taken for it.
-  if (existsSync(tree)) return tree;
-  await ensurePackages(["debootstrap"]);
-  say(`Building a Debian ${suite} tree for containerd 2.1 (kept in ${tree}) …`);
-  const startMs = performance.now();
-  const partial = mkdtempSync(join(cache, `${suite}.partial-`));
-  try {
-    await chmod(partial, 0o755);
+  const tree = join(cacheFolder(), suite);
+  await ensureCached(tree, `a Debian ${suite} tree for containerd 2.1`, async (partial) => {
+    await ensurePackages(["debootstrap"]);
     await buildTree(partial);
-    await rename(partial, tree);
-  } catch (cause) {
-    await rm(partial, { recursive: true, force: true });
-    throw new Error(`Cannot build a Debian ${suite} tree with debootstrap`, { cause });
-  }
-  say(`Built the ${suite} tree in ${seconds(performance.now() - startMs)}`);
+  });
   return tree;
 }
