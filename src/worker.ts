@@ -4,6 +4,8 @@
  * @module
  */
 import type { Database } from "bun:sqlite";
+import { openFlag } from "../ffi/constants.ts";
+import { close, open, syncFilesystem } from "../ffi/file.ts";
 import { AppError } from "./errors.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
 import type { ImageFiles, MountMode } from "./mount/contract.ts";
@@ -14,7 +16,9 @@ import type { BlockRange } from "./store/layout.ts";
 import type { StorePaths } from "./store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
 import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "./store/reclaim.ts";
+import { removeTree } from "./store/remove-tree.ts";
 import { readStatistics, type StoreStatistics } from "./store/statistics.ts";
+import { verifyImage, type ImageIdentity } from "./store/verify-image.ts";
 import { checkpoint } from "./snapshot/metadata.ts";
 import { defined } from "./util/assert.ts";
 import { ThreadChannel } from "./util/thread-channel.ts";
@@ -22,6 +26,13 @@ import { ThreadChannel } from "./util/thread-channel.ts";
 export interface WorkerConfiguration {
   readonly paths: StorePaths;
   readonly chunkBytes: number;
+}
+
+interface MountRequest {
+  readonly files: ImageFiles;
+  readonly target: string;
+  readonly mode: MountMode;
+  readonly identity: ImageIdentity;
 }
 
 declare const self: Worker;
@@ -66,8 +77,9 @@ const handlers = {
     discardUncovered(database(), paths(), ranges);
   },
 
-  deleteLayers(layerIds: readonly number[]): void {
-    deleteLayers(database(), paths(), layerIds);
+  /** The layers that stay, because they are in use. */
+  deleteLayers(layerIds: readonly number[]): number[] {
+    return deleteLayers(database(), paths(), layerIds);
   },
 
   /** Removes what a crash left behind; the number of things found. */
@@ -81,15 +93,29 @@ const handlers = {
     return readStatistics(database(), paths(), new Map(references));
   },
 
+  removeTree(path: string): void {
+    removeTree(path);
+  },
+
+  syncFilesystem(path: string): void {
+    const file = open(path, openFlag.readOnly);
+    try {
+      syncFilesystem(file);
+    } finally {
+      close(file);
+    }
+  },
+
   checkpoint(): void {
     checkpoint(paths().snapshotDatabase);
   },
 
   probeMount(request: { method: "auto" | "file" | "loop" }): ProbeResult {
-    return probeMountMode(request.method, paths().images);
+    return probeMountMode(request.method, paths().root);
   },
 
-  mount(request: { files: ImageFiles; target: string; mode: MountMode }): void {
+  mount(request: MountRequest): void {
+    verifyImage(request.identity);
     mountImage(request.files, request.target, request.mode);
   },
 

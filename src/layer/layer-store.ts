@@ -31,7 +31,8 @@ export interface ConversionCounts {
 }
 
 export interface LayerStoreOptions {
-  readonly pool: WorkerPool;
+  readonly builders: WorkerPool;
+  readonly housekeeper: WorkerPool;
   readonly allocator: PackAllocator;
   readonly mounts: LayerMounts;
   /** Whether a snapshot refers to the layer. */
@@ -96,27 +97,38 @@ export class NodeLayerStore implements LayerStore {
 
   /** Deletes what can be deleted of what was released; the rest waits for the next time. */
   async #deleteUnused(): Promise<void> {
-    const { mounts, pool, allocator, isReferenced, isPackEmpty, log } = this.#options;
-    const unused: number[] = [];
+    const { housekeeper, allocator, isReferenced, isPackEmpty, log } = this.#options;
+    const unmounted: number[] = [];
     for (const layerId of this.#unreleased) {
       if (this.#protected.has(layerId)) continue;
       if (isReferenced(layerId)) this.#unreleased.delete(layerId);
-      else unused.push(layerId);
+      else if (await this.#unmount(layerId)) unmounted.push(layerId);
     }
+    if (unmounted.length === 0) return;
     try {
-      for (const layerId of unused) await mounts.evict(layerId);
-      const inUse = await pool.call<number[]>("deleteLayers", unused);
-      for (const layerId of unused) if (!inUse.includes(layerId)) this.#unreleased.delete(layerId);
+      const inUse = new Set(await housekeeper.call<number[]>("deleteLayers", unmounted));
+      for (const layerId of unmounted) if (!inUse.has(layerId)) this.#unreleased.delete(layerId);
+      if (inUse.size > 0) log.warn({ layers: [...inUse] }, "layers wait: their images are in use");
       await allocator.deleteEmpty(isPackEmpty);
     } catch (error) {
-      log.warn({ layers: unused, reason: describeError(error) }, "layers wait for their deletion");
+      log.error({ layers: unmounted, reason: describeError(error) }, "cannot delete layers");
+    }
+  }
+
+  async #unmount(layerId: number): Promise<boolean> {
+    try {
+      await this.#options.mounts.evict(layerId);
+      return true;
+    } catch (error) {
+      this.#options.log.warn({ layerId, reason: describeError(error) }, "a layer stays mounted");
+      return false;
     }
   }
 
   async #convertWithRetry(directory: string, label: string): Promise<ConvertedLayer> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#options.pool.use((thread) => this.#convertOnce(thread, directory));
+        return await this.#options.builders.use((thread) => this.#convertOnce(thread, directory));
       } catch (error) {
         const isTransient = error instanceof AppError && error.code === "unavailable";
         if (!isTransient || attempt === attemptsMax) throw error;

@@ -1,0 +1,55 @@
+/**
+ * The daemon: builds its parts, starts them in order, stops them in reverse.
+ *
+ * @module
+ */
+import { describeError, AppError } from "./errors.ts";
+import type { Config } from "./config/schema.ts";
+import { openNode, type Node } from "./node.ts";
+import { createApp } from "./http/app.ts";
+import { startApi, type ApiServer } from "./http/server.ts";
+import { createLogger } from "./log.ts";
+import { RpcServer } from "./rpc/server.ts";
+import { version } from "./version.ts";
+
+/** Calls under way at SIGTERM get this time; systemd waits 90 s by default. */
+const stopTimeoutMs = 20_000;
+
+/** Serves until SIGTERM or SIGINT; rejects if it cannot start. */
+export async function runDaemon(config: Config): Promise<void> {
+  const log = createLogger(config.log_level);
+  const stopped = stopSignal();
+  const crash = (error: AppError): void => {
+    log.error({ reason: describeError(error) }, "giving up; the next start recovers");
+    process.exit(1);
+  };
+  const node = await openNode(config, log, crash);
+  const rpc = await RpcServer.start({
+    socketPath: config.address,
+    snapshots: node.snapshotter,
+    log,
+  });
+  const api = await openApi(config, node);
+  log.info({ version, address: config.address, api: api?.address }, "serving");
+  const signal = await stopped;
+  log.info({ signal }, "stopping");
+  await rpc.stop(stopTimeoutMs);
+  await api?.stop();
+  await node.close();
+  log.info({}, "stopped");
+}
+
+async function openApi(config: Config, node: Node): Promise<ApiServer | undefined> {
+  if (config.api.address === null) return undefined;
+  const app = createApp({ statistics: node.statistics });
+  return startApi(app, config.api.address, node.paths.apiAddress);
+}
+
+/** Resolves at the first request to stop; a second one ends the process at once. */
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.once(signal, () => resolve(signal));
+    }
+  });
+}

@@ -1,0 +1,244 @@
+/**
+ * What the daemon keeps on this node, put together: root, worker threads, mounts, snapshots.
+ *
+ * @module
+ */
+import { readFileSync, statSync } from "node:fs";
+import { basename } from "node:path";
+import { realtimeNs } from "../ffi/time.ts";
+import type { Config } from "./config/schema.ts";
+import { AppError, describeError } from "./errors.ts";
+import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
+import { NodeLayerStore } from "./layer/layer-store.ts";
+import type { ImageFiles, MountDriver, MountMode } from "./mount/contract.ts";
+import { NodeLayerMounts } from "./mount/layer-mounts.ts";
+import { parseMountInfo, type MountEntry } from "./mount/mountinfo.ts";
+import { checkMountNamespace } from "./mount/namespace-check.ts";
+import type { ProbeResult } from "./mount/probe.ts";
+import { openRoot, type OpenRoot } from "./root.ts";
+import { Snapshotter } from "./snapshot/snapshotter.ts";
+import {
+  allLayerIds,
+  findLayer,
+  imageIdentity,
+  lastChunkOfPack,
+  packIdsOf,
+  type LayerRow,
+} from "./store/index-database.ts";
+import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
+import type { StoreStatistics } from "./store/statistics.ts";
+import { MiB } from "./util/bytes.ts";
+import type { Logger } from "./util/logger.ts";
+import type { WorkerConfiguration } from "./worker.ts";
+import { WorkerPool } from "./workers.ts";
+
+/** Threads cost some megabytes each; they come back within milliseconds. */
+const threadIdleMs = 15_000;
+const checkpointIntervalMs = 5_000;
+const walBytesBeforeCheckpoint = 4 * MiB;
+
+export interface Node {
+  readonly paths: StorePaths;
+  readonly snapshotter: Snapshotter;
+  readonly statistics: () => Promise<NodeStatistics>;
+  /** Unmounts what no snapshot needs; what running containers use stays for the next start. */
+  close(): Promise<void>;
+}
+
+interface Surroundings {
+  readonly config: Config;
+  readonly root: OpenRoot;
+  readonly log: Logger;
+  /** Mounts and unmounts, one at a time; a container that starts waits for them. */
+  readonly mounter: WorkerPool;
+  /** Conversions. */
+  readonly builders: WorkerPool;
+  /** Deletions, figures, checkpoints: what nobody is in a hurry for. */
+  readonly housekeeper: WorkerPool;
+}
+
+/** @param onCrash is called when the process cannot be trusted any more */
+export async function openNode(
+  config: Config,
+  log: Logger,
+  onCrash: (error: AppError) => void,
+): Promise<Node> {
+  const root = await openRoot(config.root);
+  const warning = checkMountNamespace(config.root);
+  if (warning !== undefined) log.warn({ root: config.root }, warning);
+  let layers: NodeLayerStore | undefined;
+  const handlers = {
+    reserve: (request: { job: number; count: number }) => layers?.reserve(request),
+  };
+  const configuration = (): WorkerConfiguration => ({
+    paths: root.paths,
+    chunkBytes: config.chunk_size,
+  });
+  const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
+  const surroundings: Surroundings = {
+    config,
+    root,
+    log,
+    mounter: new WorkerPool({ ...common, threadsMax: 1 }),
+    builders: new WorkerPool({ ...common, threadsMax: config.conversion.workers }),
+    housekeeper: new WorkerPool({ ...common, threadsMax: 1 }),
+  };
+  const mounts = await openMounts(surroundings);
+  layers = openLayerStore(surroundings, mounts);
+  const snapshotter = openSnapshotter(surroundings, mounts, layers);
+  const adoption = await mounts.adopt(mountEntries(), snapshotter.layersInUse());
+  log.info(adoption, "mounts taken over");
+  await recoverStore(surroundings, layers);
+  return assembleNode(surroundings, mounts, layers, snapshotter);
+}
+
+function mountEntries(): MountEntry[] {
+  return parseMountInfo(readFileSync("/proc/self/mountinfo", "latin1"));
+}
+
+function assembleNode(
+  surroundings: Surroundings,
+  mounts: NodeLayerMounts,
+  layers: NodeLayerStore,
+  snapshotter: Snapshotter,
+): Node {
+  const { root, mounter, builders, housekeeper } = surroundings;
+  const checkpoints = setInterval(() => void checkpoint(surroundings), checkpointIntervalMs);
+  return {
+    paths: root.paths,
+    snapshotter,
+    statistics: () => readStatistics(surroundings, mounts, layers),
+    close: async () => {
+      clearInterval(checkpoints);
+      await snapshotter.close();
+      await mounts.shutdown();
+      // A conversion that was cut off leaves something for the next start to collect.
+      const isInOrder = layers.counts.running === 0;
+      for (const pool of [mounter, builders, housekeeper]) pool.close();
+      await root.close(isInOrder);
+    },
+  };
+}
+
+async function openMounts(surroundings: Surroundings): Promise<NodeLayerMounts> {
+  const { config, root, log, mounter } = surroundings;
+  const { method, idle_timeout_ms: idleMs } = config.mount;
+  const probe = await mounter.call<ProbeResult>("probeMount", { method });
+  for (const { tried, reason } of probe.failed) log.info({ ...tried, reason }, "cannot mount so");
+  log.info(probe.mode, "mounting images");
+  const driver: MountDriver = {
+    mount: (files, target) => mountVerified(surroundings, files, target, probe.mode),
+    unmount: (target) => mounter.call("unmount", target),
+  };
+  return new NodeLayerMounts({
+    directory: root.paths.mounts,
+    driver,
+    method: probe.mode.method,
+    source: (layerId) => imageFilesOf(root, requireLayer(root, layerId)),
+    idleMs,
+    log,
+  });
+}
+
+/** The target is named by the layer, so its image is known here and verified before the mount. */
+function mountVerified(
+  { root, mounter }: Surroundings,
+  files: ImageFiles,
+  target: string,
+  mode: MountMode,
+): Promise<void> {
+  const identity = imageIdentity(root.paths, requireLayer(root, Number(basename(target))));
+  return mounter.call("mount", { files, target, mode, identity });
+}
+
+function requireLayer(root: OpenRoot, layerId: number): LayerRow {
+  const layer = findLayer(root.index, layerId);
+  if (layer !== undefined) return layer;
+  throw new AppError("data_loss", `The content of layer ${layerId} is lost`, {
+    remedy: "remove the images that use the layer and pull them again",
+  });
+}
+
+function imageFilesOf({ paths }: OpenRoot, layer: LayerRow): ImageFiles {
+  return {
+    image: imagePath(paths, layer.id),
+    packs: packIdsOf(layer).map((packId) => packPath(paths, packId)),
+  };
+}
+
+function openLayerStore(
+  { root, builders, housekeeper, log }: Surroundings,
+  mounts: NodeLayerMounts,
+): NodeLayerStore {
+  return new NodeLayerStore({
+    builders,
+    housekeeper,
+    allocator: root.allocator,
+    mounts,
+    isReferenced: (layerId) => root.metadata.isLayerReferenced(layerId),
+    isPackEmpty: (packId) => lastChunkOfPack(root.index, packId) === undefined,
+    log,
+  });
+}
+
+function openSnapshotter(
+  { config, root, log, housekeeper }: Surroundings,
+  mounts: NodeLayerMounts,
+  layerStore: NodeLayerStore,
+): Snapshotter {
+  return new Snapshotter({
+    root: config.root,
+    metadata: root.metadata,
+    layerStore,
+    mounts,
+    log,
+    nowNs: realtimeNs,
+    conversionEnabled: config.conversion.enabled,
+    trees: {
+      removeTree: (path) => housekeeper.call("removeTree", path),
+      syncFilesystem: (path) => housekeeper.call("syncFilesystem", path),
+    },
+  });
+}
+
+/** Deletes what the last run left behind: half-built layers, and layers no snapshot came to use. */
+async function recoverStore(
+  { root, housekeeper, log }: Surroundings,
+  layers: NodeLayerStore,
+): Promise<void> {
+  const unreferenced = allLayerIds(root.index).filter(
+    (layerId) => !root.metadata.isLayerReferenced(layerId),
+  );
+  if (unreferenced.length > 0) await layers.release(unreferenced);
+  if (!root.wasInterrupted) return;
+  const found = await housekeeper.call<number>("sweep");
+  log.warn({ found }, "the last daemon did not stop in order; its leftovers are removed");
+}
+
+async function checkpoint({ root, housekeeper, log }: Surroundings): Promise<void> {
+  const wal = statSync(`${root.paths.snapshotDatabase}-wal`, { throwIfNoEntry: false });
+  if (wal === undefined || wal.size < walBytesBeforeCheckpoint) return;
+  try {
+    await housekeeper.call("checkpoint");
+  } catch (error) {
+    log.warn({ reason: describeError(error) }, "cannot checkpoint the snapshot database");
+  }
+}
+
+async function readStatistics(
+  { root, housekeeper }: Surroundings,
+  mounts: NodeLayerMounts,
+  layers: NodeLayerStore,
+): Promise<NodeStatistics> {
+  const references = root.metadata.layerReferences();
+  const store = await housekeeper.call<StoreStatistics>("statistics", [...references]);
+  let convertedLayers = 0;
+  for (const count of references.values()) convertedLayers += count;
+  return nodeStatistics({
+    store,
+    conversions: layers.counts,
+    mounts: mounts.counts(),
+    convertedLayers,
+    plainLayers: root.metadata.plainLayers(),
+  });
+}
