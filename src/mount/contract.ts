@@ -6,6 +6,9 @@
  * through loop devices (*loop* method, any kernel); with direct I/O where the file system of the
  * root allows it, so that content is cached once, as pages of the EROFS files.
  *
+ * A layer is mounted at most once, at a *target* named after it; every overlay that stacks it
+ * shares that mount, and so its page cache.
+ *
  * @module
  */
 
@@ -24,9 +27,13 @@ export interface MountMode {
   readonly directIo: boolean;
 }
 
-/** The kernel side, which may block: it runs in a worker thread (`worker.ts`). */
+/** The kernel side, which may block: it runs in a worker thread (`erofs-mount.ts`). */
 export interface MountDriver {
+  /** Makes the directory `target` if it is not there. Leaves nothing behind when it rejects. */
   mount(files: ImageFiles, target: string): Promise<void>;
-  /** Unmounts whatever is mounted at `target`, however often; no error if nothing is. */
+  /**
+   * Unmounts whatever is mounted at `target`, however often, and removes the directory; no error
+   * if nothing is there. Rejects while a process uses the mount.
+   */
   unmount(target: string): Promise<void>;
 }
