@@ -94,7 +94,7 @@ export function randomNumbers(seed: number): (limit: number) => number {
 const xattrLists: readonly (readonly Xattr[])[] = [
   [xattr("security.selinux", "system_u:object_r:container_file_t:s0")],
   [
-    xattr("security.capability", Buffer.from([1, 0, 0, 2, 0, 4, 0, 0])),
+    xattr("security.capability", Buffer.from([1, 0, 0, 2, 0, 4].concat(Array(14).fill(0)))),
     xattr("user.note", "x".repeat(300)),
   ],
   [xattr("trusted.overlay.opaque", "y"), xattr("user.empty", "")],

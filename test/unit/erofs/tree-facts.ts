@@ -68,7 +68,16 @@ export function openBytes(image: Uint8Array): ErofsImage {
   return openImage((offset, length) => image.subarray(offset, offset + length));
 }
 
+/** What a tree promises of the image made from it. */
 export function factsOfTree(root: Directory, blockOf: BlockOf): TreeFacts {
+  return describeTree(root, (inode) => contentOfInode(inode, blockOf));
+}
+
+/** All names of a tree, in the order of a walk, with the content described as the caller likes. */
+export function describeTree(
+  root: Directory,
+  contentOf: (inode: Inode) => readonly string[],
+): TreeFacts {
   const facts = new Map<string, InodeFacts>();
   const firstPaths = new Map<Inode, string>();
   const linkCounts = countLinks(root);
@@ -76,7 +85,7 @@ export function factsOfTree(root: Directory, blockOf: BlockOf): TreeFacts {
     facts.set(path === "" ? "/" : path, {
       attributes: [...attributesOf(inode), linkCounts.get(inode)!],
       xattrs: inode.xattrs.map(describeXattr),
-      content: contentOfInode(inode, blockOf),
+      content: contentOf(inode),
       linkOf: firstPaths.get(inode),
     });
     if (inode.type !== "directory") {
@@ -130,7 +139,7 @@ function countLinks(root: Directory): Map<Inode, number> {
   return counts;
 }
 
-function describeXattr({ name, value }: Xattr): string {
+export function describeXattr({ name, value }: Xattr): string {
   return `${name}=${Buffer.from(value).toString("hex")}`;
 }
 
