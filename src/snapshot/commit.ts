@@ -123,13 +123,13 @@ async function storeImage(
 }
 
 async function storePlain(
-  { directories, syncFilesystem }: SnapshotContext,
+  { directories, trees }: SnapshotContext,
   active: SnapshotRecord,
   reason: string,
 ): Promise<StoredLayer> {
   const directory = directories.upper(active.id);
   const usage = await diskUsage(directory);
-  await syncFilesystem(directory);
+  await trees.syncFilesystem(directory);
   return { layer: { kind: "plain", reason }, usage };
 }
 

@@ -3,7 +3,7 @@ import { AppError } from "../errors.ts";
 import type { HoldCounts } from "../util/hold-counts.ts";
 import type { KeyedMutex } from "../util/keyed-mutex.ts";
 import type { Logger } from "../util/logger.ts";
-import type { LayerMounts, LayerStore } from "./contract.ts";
+import type { LayerMounts, LayerStore, TreeWorker } from "./contract.ts";
 import type { SnapshotDirectories } from "./directories.ts";
 import { operationFailure } from "./failures.ts";
 import type { SnapshotMetadata } from "./metadata.ts";
@@ -21,7 +21,7 @@ export interface SnapshotContext {
   /** Nanoseconds since 1970. */
   readonly nowNs: () => bigint;
   readonly conversionEnabled: boolean;
-  readonly syncFilesystem: (path: string) => Promise<void>;
+  readonly trees: TreeWorker;
   readonly overlayParameters: string;
   /** By key or name: one operation at a time changes what a name stands for. */
   readonly locks: KeyedMutex;

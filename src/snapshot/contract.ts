@@ -115,6 +115,14 @@ export interface LayerStore {
   release(layerIds: readonly number[]): Promise<void>;
 }
 
+/** Work on whole trees, which blocks and so is done in another thread. */
+export interface TreeWorker {
+  /** Deletes a directory with all it holds, however deep; no error if it is not there. */
+  removeTree(path: string): Promise<void>;
+  /** Writes everything on the file system that `path` is on to disk: syncfs(2). */
+  syncFilesystem(path: string): Promise<void>;
+}
+
 /** Keeps images mounted, each at most once, as long as somebody needs them (`mount/`). */
 export interface LayerMounts {
   /**

@@ -8,10 +8,10 @@
  * @module
  */
 import { mkdirSync, readdirSync } from "node:fs";
-import { chmod, chown, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { chmod, chown, mkdir, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "../errors.ts";
-import type { SnapshotKind } from "./contract.ts";
+import type { SnapshotKind, TreeWorker } from "./contract.ts";
 
 /** As containerd's overlay snapshotter: the root folder, a layer's root, overlayfs's folder. */
 const rootMode = 0o700;
@@ -25,9 +25,11 @@ const optionSeparators = /[,:\\]/;
 export class SnapshotDirectories {
   /** `<root>/snapshots`. */
   readonly path: string;
+  readonly #trees: Pick<TreeWorker, "removeTree">;
 
   /** Makes the folder where it is missing. Throws `invalid_argument` for an unusable root. */
-  constructor(root: string) {
+  constructor(root: string, trees: Pick<TreeWorker, "removeTree">) {
+    this.#trees = trees;
     if (optionSeparators.test(root)) {
       const problem = `The root "${root}" has a comma, colon or backslash`;
       throw new AppError("invalid_argument", `${problem}, which overlayfs cannot take`);
@@ -71,8 +73,8 @@ export class SnapshotDirectories {
   }
 
   /** Deletes the directory with all it holds; no error if it is not there. */
-  async remove(name: number | string): Promise<void> {
-    await rm(join(this.path, String(name)), { recursive: true, force: true });
+  remove(name: number | string): Promise<void> {
+    return this.#trees.removeTree(join(this.path, String(name)));
   }
 
   /** The names in the folder: the ids of snapshots, and whatever else is there. */

@@ -1,19 +1,22 @@
 /**
  * How much disk a directory takes: allocated bytes and inodes, hard links once, as containerd's
- * continuity/fs counts it. Names are bytes, for they need not be UTF-8; a file that goes while we
- * look is not counted, for a container may be at work in the directory.
+ * continuity/fs counts it. Names are bytes, for they need not be UTF-8.
+ *
+ * A container may be at work in the directory: what goes while we look is not counted, and neither
+ * is what it hid deeper than a path can name.
  *
  * @module
  */
 import type { BigIntStats } from "node:fs";
 import { lstat, readdir } from "node:fs/promises";
 import type { Usage } from "./contract.ts";
-import { isMissingFile } from "./failures.ts";
 
 /** Unit of `st_blocks`, whatever the file system's block size (stat(2)). */
 const blockBytes = 512;
 /** Calls given to the thread pool at once: enough to keep it busy, little enough to share it. */
 const statsAtOnce = 32;
+
+const unreachableCodes: ReadonlySet<unknown> = new Set(["ENOENT", "ENOTDIR", "ENAMETOOLONG"]);
 
 const separator = Buffer.from("/");
 
@@ -49,14 +52,14 @@ class UsageWalk {
 
   /** Counts what is in the directory; returns the directories among it. */
   async directory(path: Buffer): Promise<Buffer[]> {
-    const names = await ignoreMissing(readdir(path, { encoding: "buffer" }));
+    const names = await orUnreachable(readdir(path, { encoding: "buffer" }));
     const directories: Buffer[] = [];
     for (let at = 0; at < (names?.length ?? 0); at += statsAtOnce) {
       const paths = (names ?? [])
         .slice(at, at + statsAtOnce)
         .map((name) => Buffer.concat([path, separator, name]));
       const statuses = await Promise.all(
-        paths.map((child) => ignoreMissing(lstat(child, { bigint: true }))),
+        paths.map((child) => orUnreachable(lstat(child, { bigint: true }))),
       );
       for (const [index, status] of statuses.entries()) {
         if (status === undefined) continue;
@@ -68,11 +71,13 @@ class UsageWalk {
   }
 }
 
-async function ignoreMissing<T>(result: Promise<T>): Promise<T | undefined> {
+async function orUnreachable<T>(result: Promise<T>): Promise<T | undefined> {
   try {
     return await result;
   } catch (error) {
-    if (isMissingFile(error)) return undefined;
+    if (error instanceof Error && "code" in error && unreachableCodes.has(error.code)) {
+      return undefined;
+    }
     throw error;
   }
 }

@@ -21,6 +21,7 @@ import type {
   Mount,
   SnapshotInfo,
   SnapshotService,
+  TreeWorker,
   Usage,
 } from "./contract.ts";
 import { SnapshotDirectories } from "./directories.ts";
@@ -47,8 +48,7 @@ export interface SnapshotterOptions {
   readonly nowNs: () => bigint;
   /** False: layers are committed as plain directories, as containerd's overlay snapshotter does. */
   readonly conversionEnabled: boolean;
-  /** Writes all of the file system that `path` is on to disk (syncfs(2)), without blocking. */
-  readonly syncFilesystem: (path: string) => Promise<void>;
+  readonly trees: TreeWorker;
   /** Where the overlay module's parameters are; by default where the kernel has them. */
   readonly overlayParameters?: string;
 }
@@ -62,8 +62,8 @@ export class Snapshotter implements SnapshotService {
    * directories belong to.
    */
   constructor(options: SnapshotterOptions) {
-    const { root, metadata, layerStore, log } = options;
-    const directories = new SnapshotDirectories(root);
+    const { root, metadata, layerStore, trees, log } = options;
+    const directories = new SnapshotDirectories(root, trees);
     const isLayerReferenced = (layerId: number) => metadata.isLayerReferenced(layerId);
     this.#context = {
       overlayParameters,

@@ -1,0 +1,100 @@
+import { Database } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { checkpoint, openDatabase } from "../../../src/snapshot/database.ts";
+import { SnapshotMetadata } from "../../../src/snapshot/metadata.ts";
+import { applicationId } from "../../../src/snapshot/schema.ts";
+import { scratchFolder } from "../../support/scratch.ts";
+import { noLabels } from "./fakes.ts";
+
+function add(metadata: SnapshotMetadata, count: number): void {
+  for (let index = 0; index < count; index++) {
+    const id = metadata.reserveId();
+    const name = `snapshot ${id}`;
+    metadata.insert({ id, name, parentId: undefined, kind: "active", nowNs: 1n, labels: noLabels });
+  }
+}
+
+describe("openDatabase()", () => {
+  test("refuses a damaged database and names it, with a remedy", async () => {
+    using scratch = scratchFolder();
+    const path = join(scratch.path, "snapshots.db");
+    const metadata = SnapshotMetadata.open(path);
+    add(metadata, 2000);
+    await metadata.close();
+    truncateSync(path, statSync(path).size - 8192);
+    expect(() => openDatabase(path)).toThrow(
+      expect.objectContaining({
+        code: "data_loss",
+        message: expect.stringContaining(path),
+        remedy: expect.stringContaining("backup"),
+      }),
+    );
+  });
+
+  test("refuses what is no database, and leaves it as it is", () => {
+    using scratch = scratchFolder();
+    const path = join(scratch.path, "snapshots.db");
+    writeFileSync(path, "x".repeat(10_000));
+    expect(() => openDatabase(path)).toThrow(expect.objectContaining({ code: "data_loss" }));
+    expect(statSync(path).size).toBe(10_000);
+  });
+
+  test("refuses the database of another program or of a newer version", () => {
+    using scratch = scratchFolder();
+    const foreign = join(scratch.path, "foreign.db");
+    const newer = join(scratch.path, "newer.db");
+    for (const path of [foreign, newer]) {
+      using database = new Database(path);
+      database.run("CREATE TABLE other (id INTEGER)");
+      if (path === newer) database.run(`PRAGMA application_id = ${applicationId}`);
+      database.run("PRAGMA user_version = 999");
+    }
+    expect(() => openDatabase(foreign)).toThrow("no snapshot database");
+    expect(() => openDatabase(newer)).toThrow("has version 999");
+  });
+});
+
+describe("checkpoint()", () => {
+  test("moves the log into the database beside an open connection", async () => {
+    using scratch = scratchFolder();
+    const path = join(scratch.path, "snapshots.db");
+    const metadata = SnapshotMetadata.open(path);
+    add(metadata, 100);
+    const first = checkpoint(path);
+    expect(first.walPages).toBeGreaterThan(0);
+    expect(first.checkpointedPages).toBe(first.walPages);
+    add(metadata, 1);
+    // The log started over, in the same file, which `durable` still syncs.
+    expect(checkpoint(path).walPages).toBeLessThan(first.walPages);
+    await metadata.durable();
+    expect(metadata.page(0, undefined)).toHaveLength(101);
+    await metadata.close();
+  });
+});
+
+describe("SnapshotMetadata.durable()", () => {
+  test("leaves a database that opens from its files as they are at that moment", async () => {
+    using scratch = scratchFolder();
+    const path = join(scratch.path, "snapshots.db");
+    const metadata = SnapshotMetadata.open(path);
+    add(metadata, 3);
+    await Promise.all([metadata.durable(), metadata.durable()]);
+    const copy = join(scratch.path, "copy");
+    mkdirSync(copy);
+    for (const end of ["", "-wal"]) copyFileSync(path + end, join(copy, `snapshots.db${end}`));
+    expect(existsSync(join(copy, "snapshots.db-shm"))).toBe(false);
+    const killed = SnapshotMetadata.open(join(copy, "snapshots.db"));
+    expect(killed.page(0, undefined)).toHaveLength(3);
+    await killed.close();
+    await metadata.close();
+  });
+});
