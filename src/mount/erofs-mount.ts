@@ -27,6 +27,7 @@ export function mountImage(files: ImageFiles, target: string, mode: MountMode): 
       ? mountFiles(files, target, mode.directIo)
       : mountLoops(files, target, mode.directIo);
   } catch (error) {
+    removeEmptyDirectory(target);
     const how = `as ${mode.method}${mode.directIo ? " with direct I/O" : ""}`;
     const message = `Cannot mount image "${files.image}" at "${target}" ${how}`;
     throw new AppError(codeOf(error), message, { cause: error, remedy: mountRemedy });
@@ -36,7 +37,13 @@ export function mountImage(files: ImageFiles, target: string, mode: MountMode): 
 const mountRemedy = "The kernel's own reason is in its log: dmesg | grep erofs";
 
 /** The kernel would mount an image without a pack, whose files then fail to be read. */
-const damageErrnos: ReadonlySet<string> = new Set(["ENOENT", "EINVAL", "EUCLEAN", "EIO"]);
+const damageErrnos: ReadonlySet<string> = new Set([
+  "ENOENT",
+  "EINVAL",
+  "EBADMSG",
+  "EUCLEAN",
+  "EIO",
+]);
 
 function codeOf(error: unknown): ErrorCode {
   const name = error instanceof SyscallError ? error.errnoName : nodeErrorName(error);
@@ -81,11 +88,17 @@ export function unmountTarget(target: string): void {
     if (count === stackedMountsMax)
       throw new AppError("internal", `Cannot unmount "${target}": it is mounted again and again`);
   }
+  removeEmptyDirectory(target);
+}
+
+/** Whatever lies or is mounted there is not ours to delete. */
+const keepingErrnos: ReadonlySet<string> = new Set(["ENOENT", "ENOTEMPTY", "EBUSY"]);
+
+function removeEmptyDirectory(path: string): void {
   try {
-    rmdirSync(target);
+    rmdirSync(path);
   } catch (error) {
-    // Whatever lies in it is not ours to delete.
-    if (!["ENOENT", "ENOTEMPTY"].includes(nodeErrorName(error) ?? "")) throw error;
+    if (!keepingErrnos.has(nodeErrorName(error) ?? "")) throw error;
   }
 }
 
