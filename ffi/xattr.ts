@@ -13,7 +13,7 @@ import {
   compareByteStrings,
   displayName,
 } from "../src/util/byte-string.ts";
-import { xattrListBytesMax, xattrValueBytesMax } from "./constants.ts";
+import { pathBytesMax, xattrListBytesMax, xattrValueBytesMax } from "./constants.ts";
 import { check, errnoNumber, isErrno, SyscallError } from "./errno.ts";
 import { libc } from "./libc.ts";
 import { cBytes, cPath, scratchName, zeroed } from "./memory.ts";
@@ -72,9 +72,15 @@ export function setXattr(
   check(result, "lsetxattr", displayName(name));
 }
 
+// Room for the prefix before the longest name; what is too long for a path the kernel refuses.
+const location = zeroed(2 * pathBytesMax);
+
+/** The path, in a buffer that the next call overwrites: this is done a million times. */
 function locate(dirFd: number, name: ByteString): Buffer {
-  scratchName(name); // Refuses what is not a single component.
-  return cBytes(byteStringOfText(`/proc/self/fd/${dirFd}/`).concat(name) as ByteString);
+  const nameWithNul = scratchName(name);
+  const prefixBytes = location.write(`/proc/self/fd/${dirFd}/`, 0, "latin1");
+  location.set(nameWithNul.subarray(0, name.length + 1), prefixBytes);
+  return location;
 }
 
 /** Fills `list`; the bytes that are valid in it. */
