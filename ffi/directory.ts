@@ -16,7 +16,7 @@ export interface DirectoryEntry {
   readonly type: number;
 }
 
-/** The fixed part of `struct linux_dirent64`, include/linux/dirent.h; the name follows, with NUL. */
+/** The fixed part of `struct linux_dirent64`, include/linux/dirent.h; name and NUL follow. */
 const direntHead = struct(19, [
   ["inode", "u64"],
   ["offset", "s64"],
@@ -33,8 +33,8 @@ const view = new DataView(buffer.buffer);
 const at = direntHead.offsets;
 
 /**
- * The entries of a directory without `.` and `..`, in no order. `fd` must be freshly opened: entries
- * are read from its position on.
+ * The entries of a directory without `.` and `..`, in no order. `fd` must be freshly opened:
+ * entries are read from its position on.
  */
 export function readDirectory(fd: number): DirectoryEntry[] {
   const entries: DirectoryEntry[] = [];

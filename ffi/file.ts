@@ -94,7 +94,7 @@ export function seekData(fd: number, offsetBytes: number): number | undefined {
   return seek(fd, offsetBytes, seekWhence.data);
 }
 
-/** Where a hole starts at or behind `offsetBytes` (the end counts as one); `undefined` behind it. */
+/** Where a hole starts at or behind `offsetBytes` (the end counts); `undefined` behind it. */
 export function seekHole(fd: number, offsetBytes: number): number | undefined {
   return seek(fd, offsetBytes, seekWhence.hole);
 }

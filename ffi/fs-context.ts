@@ -15,7 +15,7 @@ import { cPath, zeroed } from "./memory.ts";
 
 /** One message of the log a context keeps; the kernel's own are far shorter. */
 const logMessageBytesMax = 1024;
-/** The kernel keeps eight (include/linux/fs_context.h); more reads than that mean something broke. */
+/** The kernel keeps eight (fs/fs_context.c, struct fc_log); reading never goes on for ever. */
 const logMessagesMax = 16;
 
 /** Dispose of it, whether or not it was attached. */

@@ -1,9 +1,9 @@
 /**
  * The one place that opens `libc.so.6`: the functions and system calls the rest of `ffi/` uses.
  *
- * Opened on first use in each thread. `fcntl`, `openat`, `ioctl` and `syscall` are variadic in C; calling
- * them with a fixed signature is right on x86-64 and arm64 Linux, where integer arguments of
- * variadic functions travel in the same registers.
+ * Opened on first use in each thread. `fcntl`, `openat`, `ioctl` and `syscall` are variadic in C;
+ * calling them with a fixed signature is right on x86-64 and arm64 Linux, where integer arguments
+ * of variadic functions travel in the same registers.
  *
  * @module
  */
@@ -80,7 +80,7 @@ export function libc(): ReturnType<typeof openFunctions> {
   return functions;
 }
 
-/** Where this thread's errno is; known before the first call, so that reading it disturbs nothing. */
+/** Where this thread's errno is; known before the first call, so that reading disturbs nothing. */
 export function errnoLocation(): Pointer {
   return defined(errnoPointer, "the C library");
 }

@@ -1,5 +1,6 @@
 /**
- * Extended attributes of a name in a directory, never through a symlink; names and values are bytes.
+ * Extended attributes of a name in a directory, never through a symlink; names and values are
+ * bytes.
  *
  * There is no dirfd-relative call before Linux 6.13, so the path is `/proc/self/fd/<dirFd>/<name>`:
  * its first part cannot be tampered with, and the `l` variants do not follow the last.
