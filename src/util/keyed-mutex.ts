@@ -1,4 +1,4 @@
-/** Locks by name for one event loop: first come, first served; a name is free again after a failure. */
+/** Locks by name for one event loop: first come, first served; free again after a failure. */
 
 const nothing = (): undefined => undefined;
 
@@ -8,7 +8,7 @@ export class KeyedMutex {
 
   /**
    * Runs `task` when all tasks given before for any of `keys` have ended; resolves or rejects as it
-   * does. All keys are queued for in one step, so that callers cannot wait for each other in a ring.
+   * does. All keys are queued for in one step, so callers cannot wait for each other in a ring.
    */
   run<T>(keys: readonly string[], task: () => Promise<T> | T): Promise<T> {
     const before = keys.flatMap((key) => this.#tails.get(key) ?? []);
