@@ -2,8 +2,8 @@
  * Whether anybody has a file open: a process, a loop device, or the kernel itself for a mount, in
  * whatever mount namespace.
  *
- * Nothing lists all of these. But a write lease (fcntl(2), F_SETLEASE) is given only for a file that
- * nobody else has open, so asking for one tells (fs/locks.c, check_conflicting_open).
+ * Nothing lists all of these. But a write lease (fcntl(2), F_SETLEASE) is given only for a file
+ * that nobody else has open, so asking for one tells (fs/locks.c, check_conflicting_open).
  *
  * @module
  */

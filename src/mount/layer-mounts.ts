@@ -2,8 +2,8 @@
  * Keeps layers mounted, each at most once, as long as somebody holds them.
  *
  * What is done to one layer is done under its lock, one thing after the other; who holds it is
- * noted at once, outside the lock. Each step looks at the holders when its turn comes, so an acquire that
- * arrives while the layer is being unmounted mounts it again right after.
+ * noted at once, outside the lock. Each step looks at the holders when its turn comes, so an
+ * acquire that arrives while the layer is being unmounted mounts it again right after.
  *
  * A layer that nobody holds stays mounted for a while: containers come and go, and with the mount
  * goes the page cache of its files.
