@@ -64,13 +64,12 @@ export function writeInodeRecord(view: DataView, at: number, inode: InodeRecord)
   view.setUint16(at + compact.xattrCount, inode.xattrCount, true);
   view.setUint16(at + compact.mode, inode.mode, true);
   if (isExtended) {
-    view.setUint32(at + extended.sizeBytes, inode.sizeBytes >>> 0, true);
-    view.setUint32(at + extended.sizeBytes + 4, Math.floor(inode.sizeBytes / 2 ** 32), true);
+    setInt64(view, at + extended.sizeBytes, inode.sizeBytes);
     view.setUint32(at + extended.union, inode.union, true);
     view.setUint32(at + extended.inodeNumber, inode.inodeNumber, true);
     view.setUint32(at + extended.uid, inode.uid, true);
     view.setUint32(at + extended.gid, inode.gid, true);
-    view.setBigInt64(at + extended.mtimeSeconds, BigInt(inode.mtimeSeconds), true);
+    setInt64(view, at + extended.mtimeSeconds, inode.mtimeSeconds);
     view.setUint32(at + extended.mtimeNanoseconds, inode.mtimeNanoseconds, true);
     view.setUint32(at + extended.linkCount, inode.linkCount, true);
     return extendedInodeSizeBytes;
@@ -125,6 +124,12 @@ export function readInodeRecord(
     mtimeSeconds: epochSeconds,
     mtimeNanoseconds: epochNanoseconds,
   };
+}
+
+/** Writes a safe integer without making a bigint of it. */
+function setInt64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value >>> 0, true);
+  view.setInt32(at + 4, Math.floor(value / 2 ** 32), true);
 }
 
 /** The device number as `new_encode_dev` (include/linux/kdev_t.h) packs it into 32 bits. */
