@@ -9,15 +9,11 @@
 import { assert, unreachable } from "../util/assert.ts";
 import { isPowerOfTwo } from "../util/bytes.ts";
 import { chunkCountOf, chunkedBlockBitsMax } from "./chunk-map.ts";
-import { blockSizeBytes } from "./format.ts";
+import { blockSizeBytes, nanosecondsMax, symlinkBytesMax } from "./format.ts";
 import { deviceMajorMax, deviceMinorMax } from "./inode-record.ts";
 import { fileType, type Inode, type RegularFile } from "./tree.ts";
 
-/** PATH_MAX of include/uapi/linux/limits.h, which counts the NUL. */
-export const symlinkTargetBytesMax = 4095;
-
 const uint32Max = 0xffffffff;
-const nanosecondsMax = 999_999_999;
 const modeMax = 0o177777;
 /** `s_maxbytes` and safe integers: the lesser. */
 const fileSizeBytesMax = Number.MAX_SAFE_INTEGER;
@@ -46,7 +42,7 @@ function typeProblem(inode: Inode): string | undefined {
     case "directory":
       return type === fileType.directory ? undefined : "the mode is not that of a directory";
     case "symlink":
-      if (inode.target.length === 0 || inode.target.length > symlinkTargetBytesMax) {
+      if (inode.target.length === 0 || inode.target.length > symlinkBytesMax) {
         return `symlink target of ${inode.target.length} bytes`;
       }
       if (inode.target.includes("\0")) return "symlink target with NUL";

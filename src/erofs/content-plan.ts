@@ -68,9 +68,10 @@ function flat(union: number): ContentPlan {
 }
 
 /**
- * Content in the image itself. The rest behind the last whole block goes behind the inode, if inode,
- * xattrs and rest fit in one block together; the kernel reads a symlink target only there, and the
- * rest of other types only where it does not cross a block. If not, it gets a block of its own.
+ * Content in the image itself. The rest behind the last whole block goes behind the inode, if
+ * inode, xattrs and rest fit in one block together; the kernel reads a symlink target only there,
+ * and the rest of other types only where it does not cross a block. If not, it gets a block of its
+ * own.
  */
 function planOwnContent(sizeBytes: number, headBytes: number): ContentPlan {
   const tailBytes = sizeBytes % blockSizeBytes;

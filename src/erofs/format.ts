@@ -137,6 +137,9 @@ export const direntField = fieldOffsets("erofs_dirent", direntSizeBytes, [
   ["reserved", 1],
 ]);
 export const nameBytesMax = 255;
+/** PATH_MAX of include/uapi/linux/limits.h, which counts the NUL. */
+export const symlinkBytesMax = 4095;
+export const nanosecondsMax = 999_999_999;
 
 export const xattrHeaderSizeBytes = 12;
 export const xattrHeaderField = fieldOffsets("erofs_xattr_ibody_header", xattrHeaderSizeBytes, [

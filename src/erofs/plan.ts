@@ -69,6 +69,7 @@ const firstSlot = 1;
 const devicesMax = 0xffff;
 /** Addresses in the image are 32 bits; nids too, by our arrays. */
 const uint32Max = 0xffffffff;
+const beyond = "its metadata needs addresses of more than 32 bits";
 
 /**
  * Throws AppError: `invalid_argument` for a tree or devices that make no sense, `unimplemented`
@@ -178,11 +179,11 @@ function checkDevices(devices: readonly Device[], primaryBlocks: number): void {
   const problem = new DeviceMap(devices, primaryBlocks).findProblem();
   if (problem === undefined && primaryBlocks <= uint32Max) return;
   const code = primaryBlocks > 0 ? "resource_exhausted" : "invalid_argument";
-  throw new AppError(code, `Cannot plan image of ${primaryBlocks} blocks: ${problem}`);
+  throw new AppError(code, `Cannot plan image of ${primaryBlocks} blocks: ${problem ?? beyond}`);
 }
 
 function tooLarge(): AppError {
-  return new AppError("resource_exhausted", "Cannot plan image: metadata beyond 32-bit addresses");
+  return new AppError("resource_exhausted", `Cannot plan image: ${beyond}`);
 }
 
 function blocksOf(sizeBytes: number): number {

@@ -10,7 +10,9 @@ import {
   dataLayout,
   extendedInodeSizeBytes,
   inodeFormat,
+  nanosecondsMax,
   slotSizeBytes,
+  symlinkBytesMax,
   xattrHeaderSizeBytes,
   xattrUnitBytes,
 } from "./format.ts";
@@ -26,9 +28,6 @@ export interface ImageInode extends InodeRecord {
   readonly xattrSizeBytes: number;
 }
 
-/** PATH_MAX of include/uapi/linux/limits.h, which counts the NUL. */
-const symlinkBytesMax = 4095;
-const nanosecondsMax = 999_999_999;
 const readableLayouts: ReadonlySet<number> = new Set([
   dataLayout.flatPlain,
   dataLayout.flatInline,

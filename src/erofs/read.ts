@@ -10,4 +10,4 @@ export { type Extent, extentsOf, readOwnContent, symlinkTarget } from "./read-co
 export { directoryEntries, type DirectoryEntry } from "./read-directory.ts";
 export { type ImageInode, isOfType, readInode } from "./read-inode.ts";
 export { readXattrs } from "./read-xattrs.ts";
-export { treeDepthMax, walkImage, type WalkedEntry } from "./walk.ts";
+export { walkImage, type WalkedEntry } from "./walk.ts";

@@ -51,7 +51,7 @@ export interface Device {
 export const deviceTagBytesMax = 64;
 export const deviceTableOffset = superblockOffset + superblockSizeBytes;
 
-/** Writes the superblock into block 0, checksum and UUID left zero. */
+/** Writes the superblock into a zeroed block 0, all but the checksum. */
 export function writeSuperblock(block: Uint8Array, superblock: Superblock): void {
   const view = viewOf(block, superblockOffset);
   view.setUint32(field.magic, superblockMagic, true);

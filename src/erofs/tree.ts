@@ -31,9 +31,9 @@ export interface Xattr {
 }
 
 /**
- * Names a chunk of content towards the planner, which asks its caller for the block address only
- * when it writes: the address of a chunk is settled last. `holeChunk` stands for zeros stored
- * nowhere.
+ * Names a chunk of content towards the writer, which asks its caller for the block address when the
+ * image is planned and written: the address of a chunk is settled last. `holeChunk` stands for
+ * zeros stored nowhere.
  */
 export type ChunkRef = number;
 
@@ -45,7 +45,10 @@ export interface InlineContent {
   readonly bytes: Uint8Array;
 }
 
-/** Content in pack blocks: chunk `i` holds bytes `[i * chunkSizeBytes, (i + 1) * chunkSizeBytes)`. */
+/**
+ * Content in pack blocks: chunk `i` holds bytes `[i * chunkSizeBytes, (i + 1) * chunkSizeBytes)`.
+ * What a file leaves of its last block must be zero: who maps the file sees it.
+ */
 export interface ChunkedContent {
   readonly kind: "chunks";
   /** A power of two, at least one block. */

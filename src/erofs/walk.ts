@@ -20,7 +20,7 @@ export interface WalkedEntry {
 }
 
 /** Deeper than PATH_MAX allows to name at once; each level costs one open directory block. */
-export const treeDepthMax = 16_384;
+const treeDepthMax = 16_384;
 
 interface Level {
   readonly path: string;

@@ -101,7 +101,7 @@ const xattrLists: readonly (readonly Xattr[])[] = [
   [xattr("user.big", Buffer.alloc(9000, 7)), xattr("user.note", "short")],
 ];
 
-/** A tree of about `count` inodes of all kinds; chunk `n` is expected to have room for 64 blocks. */
+/** A tree of about `count` inodes of all kinds; its chunks are below 1006, of at most 8 blocks. */
 export function randomTree(seed: number, count: number): Directory {
   const random = randomNumbers(seed);
   const root = directory();
