@@ -31,7 +31,8 @@ const fieldMark = /^[A-Za-z0-9_]$/;
 const space = /^\p{White_Space}$/u;
 const printable = /^[\p{L}\p{M}\p{N}\p{P}\p{S}]$/u;
 
-const isValueMark = (mark: string): boolean => mark !== "," && printable.test(mark);
+const isValueMark = (mark: string): boolean =>
+  mark !== "," && printable.test(mark) && !illegalProblems.has(mark);
 const isFieldMark = (mark: string): boolean => fieldMark.test(mark);
 const isOperatorMark = (mark: string): boolean => operatorMark.test(mark);
 
