@@ -19,7 +19,7 @@ import { readTree } from "../support/tree.ts";
 import { changeTree } from "./change-tree.ts";
 import { describeSpace } from "./space-suite.ts";
 
-setDefaultTimeout(120_000);
+const testTimeoutMs = 120_000;
 
 /** EROFS reads images from files, without loop devices, since Linux 6.12. */
 function canMountFiles(): boolean {
@@ -96,6 +96,7 @@ function describeContainers(node: () => TestNode, reference: () => string): void
     const expected = `${md5("lower keep".repeat(100))}  -\n`;
     expect(await containerd.exec("survivor", "down", command)).toBe(expected);
     await daemon.start();
+    await node().waitUntilConnected();
     expect(await containerd.exec("survivor", "up", command)).toBe(expected);
     expect(await containerd.run(reference(), "later", command)).toBe(expected);
     await containerd.removeContainer("survivor");
@@ -142,6 +143,7 @@ function describeCommits(node: () => TestNode, image: () => Image): void {
 
 /** Declares the suite of one containerd version and one mount method. */
 export function describeNode(flavour: Flavour, method: Exclude<MountMethod, "auto">): void {
+  setDefaultTimeout(testTimeoutMs);
   describe.skipIf(method === "file" && !canMountFiles())(`${flavour.name}, ${method}`, () => {
     let node: TestNode;
     let image: Image;

@@ -111,6 +111,7 @@ function describeRemoval(node: () => TestNode, image: () => Image): void {
     await node().daemon.stop();
     await node().daemon.cli("check", "--data");
     await node().daemon.start();
+    await node().waitUntilConnected();
   });
 
   test("gives all space back when the images are removed", async () => {

@@ -1,6 +1,6 @@
 /**
  * The two containerd versions we test against: Debian 12's on the machine itself, and 2.1 of Debian
- * forky in a chroot.
+ * forky in a mount namespace.
  *
  * @module
  */
@@ -73,22 +73,24 @@ export const containerd16: Flavour = {
 /**
  * Arguments: the forky tree, the shared folder, the configuration.
  *
- * runc makes `/` a slave mount, so `/` has to be a mount point. The namespace is a slave of the
- * machine's: layers that the daemon mounts in the shared folder appear here, nothing made here
- * appears there, and all of it goes with the last process.
+ * The tree becomes the root of a mount namespace. (A mere chroot is not enough: `runc exec` enters
+ * the namespace of a container, and with it the root of that, which would be the machine's.) The
+ * namespace is a slave of the machine's: layers that the daemon mounts in the shared folder appear
+ * here, nothing made here appears there, and all of it goes with the last process.
  */
-const chrootScript = `set -e
+const enterScript = `set -e
 mount --bind "$1" "$1"
 for name in tmp var/tmp run; do mount -t tmpfs tmpfs "$1/$name"; done
 mkdir -p "$1$2"
 mount --rbind "$2" "$1$2"
 for name in proc sys dev; do mount --rbind "/$name" "$1/$name"; done
 cd "$1"
-exec chroot . /usr/bin/containerd --config "$3"`;
+pivot_root . mnt
+exec chroot . sh -c 'umount --lazy /mnt && exec containerd --config "$1"' sh "$3"`;
 
 let forkyTree = "";
 
-/** Debian forky's package in a chroot with a mount namespace of its own. */
+/** Debian forky's package in a tree and a mount namespace of its own. */
 export const containerd21: Flavour = {
   name: "containerd 2.1",
   async prepare(paths) {
@@ -118,7 +120,7 @@ export const containerd21: Flavour = {
     return `${commonConfig(paths, 3, disabled)}${transfer}`;
   },
   command(paths) {
-    const shell = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", chrootScript, "sh"];
+    const shell = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", enterScript, "sh"];
     return shell.concat(forkyTree, paths.shared, paths.configFile);
   },
   enter: (pid) => ["nsenter", "--target", String(pid), "--mount", "--root", "--wd"],

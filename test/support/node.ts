@@ -56,6 +56,13 @@ export class TestNode implements AsyncDisposable {
     return reference;
   }
 
+  /** Waits until containerd has found the daemon again after a restart (its pauses are up to 3 s). */
+  async waitUntilConnected(): Promise<void> {
+    const command = ["snapshots", "--snapshotter", "dedup", "ls"];
+    const isConnected = async () => (await this.containerd.tryCtr(...command)).exitCode === 0;
+    await waitUntil(isConnected, "containerd does not reach the daemon");
+  }
+
   /** Waits until no layer is mounted, as it has to be when no container is left. */
   async waitUntilUnmounted(): Promise<void> {
     const isUnmounted = () => findMounted(this.daemon.root).length === 0;
