@@ -23,20 +23,16 @@ export async function runDaemon(config: Config): Promise<void> {
     log.error({ reason: describeError(error) }, "giving up; the next start recovers");
     process.exit(1);
   };
+  await using started = new AsyncDisposableStack();
   const node = await openNode(config, log, crash);
-  const rpc = await RpcServer.start({
-    socketPath: config.address,
-    snapshots: node.snapshotter,
-    log,
-  });
+  started.defer(() => node.close());
+  const { address } = config;
+  const rpc = await RpcServer.start({ socketPath: address, snapshots: node.snapshotter, log });
+  started.defer(() => rpc.stop(stopTimeoutMs));
   const api = await openApi(config, node);
-  log.info({ version, address: config.address, api: api?.address }, "serving");
-  const signal = await stopped;
-  log.info({ signal }, "stopping");
-  await rpc.stop(stopTimeoutMs);
-  await api?.stop();
-  await node.close();
-  log.info({}, "stopped");
+  started.defer(() => api?.stop());
+  log.info({ version, address, api: api?.address }, "serving");
+  log.info({ signal: await stopped }, "stopping");
 }
 
 async function openApi(config: Config, node: Node): Promise<ApiServer | undefined> {

@@ -29,6 +29,7 @@ import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
 import { MiB } from "./util/bytes.ts";
 import type { Logger } from "./util/logger.ts";
+import type { Handlers } from "./util/thread-channel.ts";
 import type { WorkerConfiguration } from "./worker.ts";
 import { WorkerPool } from "./workers.ts";
 
@@ -63,61 +64,61 @@ export async function openNode(
   log: Logger,
   onCrash: (error: AppError) => void,
 ): Promise<Node> {
+  await using opened = new AsyncDisposableStack();
   const root = await openRoot(config.root);
+  let layers: NodeLayerStore | undefined;
+  // A conversion that was cut off leaves something for the next start to collect.
+  opened.defer(() => root.close((layers?.counts.running ?? 0) === 0));
   const warning = checkMountNamespace(config.root);
   if (warning !== undefined) log.warn({ root: config.root }, warning);
-  let layers: NodeLayerStore | undefined;
   const handlers = {
     reserve: (request: { job: number; count: number }) => layers?.reserve(request),
   };
-  const configuration = (): WorkerConfiguration => ({
-    paths: root.paths,
-    chunkBytes: config.chunk_size,
+  const surroundings = openSurroundings(config, root, log, handlers, onCrash);
+  opened.defer(() => {
+    for (const pool of surroundings.pools) pool.close();
   });
-  const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
-  const surroundings: Surroundings = {
-    config,
-    root,
-    log,
-    mounter: new WorkerPool({ ...common, threadsMax: 1 }),
-    builders: new WorkerPool({ ...common, threadsMax: config.conversion.workers }),
-    housekeeper: new WorkerPool({ ...common, threadsMax: 1 }),
-  };
   const mounts = await openMounts(surroundings);
   layers = openLayerStore(surroundings, mounts);
   const snapshotter = openSnapshotter(surroundings, mounts, layers);
   const adoption = await mounts.adopt(mountEntries(), snapshotter.layersInUse());
   log.info(adoption, "mounts taken over");
+  opened.defer(() => mounts.shutdown());
+  opened.defer(() => snapshotter.close());
   await recoverStore(surroundings, layers);
-  return assembleNode(surroundings, mounts, layers, snapshotter);
-}
-
-function mountEntries(): MountEntry[] {
-  return parseMountInfo(readFileSync("/proc/self/mountinfo", "latin1"));
-}
-
-function assembleNode(
-  surroundings: Surroundings,
-  mounts: NodeLayerMounts,
-  layers: NodeLayerStore,
-  snapshotter: Snapshotter,
-): Node {
-  const { root, mounter, builders, housekeeper } = surroundings;
   const checkpoints = setInterval(() => void checkpoint(surroundings), checkpointIntervalMs);
+  opened.defer(() => clearInterval(checkpoints));
+  const stack = opened.move();
+  const store = layers;
   return {
     paths: root.paths,
     snapshotter,
-    statistics: () => readStatistics(surroundings, mounts, layers),
-    close: async () => {
-      clearInterval(checkpoints);
-      await snapshotter.close();
-      await mounts.shutdown();
-      // A conversion that was cut off leaves something for the next start to collect.
-      const isInOrder = layers.counts.running === 0;
-      for (const pool of [mounter, builders, housekeeper]) pool.close();
-      await root.close(isInOrder);
-    },
+    statistics: () => readStatistics(surroundings, mounts, store),
+    close: () => stack.disposeAsync(),
   };
+}
+
+function openSurroundings(
+  config: Config,
+  root: OpenRoot,
+  log: Logger,
+  handlers: Handlers,
+  onCrash: (error: AppError) => void,
+): Surroundings & { readonly pools: readonly WorkerPool[] } {
+  const configuration = (): WorkerConfiguration => ({
+    paths: root.paths,
+    chunkBytes: config.chunk_size,
+  });
+  const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
+  const mounter = new WorkerPool({ ...common, threadsMax: 1 });
+  const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
+  const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
+  const pools = [mounter, builders, housekeeper];
+  return { config, root, log, mounter, builders, housekeeper, pools };
+}
+
+function mountEntries(): MountEntry[] {
+  return parseMountInfo(readFileSync("/proc/self/mountinfo", "utf8"));
 }
 
 async function openMounts(surroundings: Surroundings): Promise<NodeLayerMounts> {

@@ -13,7 +13,11 @@ import { openRoot, type OpenRoot } from "./layer-argument.ts";
 export const chunksCommand = defineCommand({
   meta: { name: "chunks", description: "Show how often chunks are used, and by which files" },
   args: {
-    sha256: { type: "positional", description: "Only chunks whose hash starts so", required: false },
+    sha256: {
+      type: "positional",
+      description: "Only chunks whose hash starts so",
+      required: false,
+    },
   },
   run: ({ args }) =>
     guard(async () => {

@@ -18,7 +18,7 @@ import { Kind, SnapshotsClient } from "../support/snapshots-client.ts";
 const kills = 100;
 const seed = process.env["DEDUP_SEED"] ?? String(Date.now());
 /** Kills fall into this time after the start of an operation; most of its steps are shorter. */
-const killDelayMsMax = 60;
+const killDelayMsMax = 30;
 
 type Files = ReadonlyMap<string, Buffer>;
 

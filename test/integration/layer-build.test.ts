@@ -29,7 +29,7 @@ import { imagePath, packPath, storePaths } from "../../src/store/paths.ts";
 import { deleteLayers, findLeftovers, removeLeftovers } from "../../src/store/reclaim.ts";
 import { removeTree } from "../../src/store/remove-tree.ts";
 import { byteStringOfText } from "../../src/util/byte-string.ts";
-import { scratchFolder, type ScratchFolder } from "../support/scratch.ts";
+import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 
 const chunkBytes = 64 * 1024;
 
@@ -37,7 +37,7 @@ let folder: ScratchFolder;
 let environment: BuildEnvironment;
 
 beforeEach(async () => {
-  folder = scratchFolder();
+  folder = scratchFolder("unit");
   const paths = storePaths(join(folder.path, "root"));
   mkdirSync(paths.images, { recursive: true });
   const allocator = new PackAllocator(paths);
@@ -55,7 +55,7 @@ afterEach(() => {
 function makeDirectory(name: string, files: Record<string, string | Uint8Array>): string {
   const path = join(folder.path, name);
   mkdirSync(path, { recursive: true });
-  for (const [file, content] of Object.entries(files)) writeFileSync(join(path, file), content);
+  for (const [file, bytes] of Object.entries(files)) writeFileSync(join(path, file), bytes);
   return path;
 }
 

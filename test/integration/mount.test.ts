@@ -24,7 +24,7 @@ import { parseMountInfo } from "../../src/mount/mountinfo.ts";
 import { probeMountMode } from "../../src/mount/probe.ts";
 import { packContent, writeLayer } from "../support/layer-image.ts";
 import { loopBackingFiles, noLoopsBelow } from "../support/loop-devices.ts";
-import { type ScratchFolder, scratchFolder } from "../support/scratch.ts";
+import { type ScratchFolder, scratchFolder } from "../../scripts/lib/temp.ts";
 
 function supports(method: MountMethod): boolean {
   try {
@@ -49,7 +49,7 @@ let images = "";
 let target = "";
 
 beforeEach(() => {
-  scratch = scratchFolder();
+  scratch = scratchFolder("unit");
   images = `${scratch.path}/images`;
   target = `${scratch.path}/target`;
 });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { credentials, type Client, type ServiceError } from "@grpc/grpc-js";
+import { credentials, status, type Client, type ServiceError } from "@grpc/grpc-js";
 import {
   Kind,
   SnapshotsClient as GeneratedClient,
@@ -72,7 +72,7 @@ export class SnapshotsClient implements Disposable {
       const call = promised<StatSnapshotResponse>((answer) => this.#client.stat(request, answer));
       return (await call).info;
     } catch (error) {
-      if ((error as ServiceError).code === 5) return undefined;
+      if ((error as ServiceError).code === status.NOT_FOUND) return undefined;
       throw error;
     }
   }

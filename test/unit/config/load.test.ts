@@ -3,10 +3,10 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadConfig } from "../../../src/config/load.ts";
 import { AppError } from "../../../src/errors.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 function load(content: unknown, environment: Record<string, string> = {}) {
-  using folder = scratchFolder();
+  using folder = scratchFolder("unit");
   const path = join(folder.path, "config.json");
   writeFileSync(path, typeof content === "string" ? content : JSON.stringify(content));
   return loadConfig({ CONFIG: path, ...environment });

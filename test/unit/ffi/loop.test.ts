@@ -3,11 +3,11 @@ import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { close } from "../../../ffi/file.ts";
 import { openLoop } from "../../../ffi/loop.ts";
 import { loopBackingFiles, noLoopsBelow } from "../../support/loop-devices.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 describe("openLoop()", () => {
   test.each([true, false])("gives a device that reads the file, direct I/O %p", (directIo) => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const file = `${scratch.path}/file`;
     writeFileSync(file, "b".repeat(8192));
     const device = openLoop(file, directIo);
@@ -17,7 +17,7 @@ describe("openLoop()", () => {
   });
 
   test("gives the same device again while it is held, and frees it afterwards", async () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const file = `${scratch.path}/file`;
     writeFileSync(file, "");
     truncateSync(file, 1 << 30);
@@ -31,7 +31,7 @@ describe("openLoop()", () => {
   });
 
   test("does not take the device of a deleted file of that name", () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const file = `${scratch.path}/file`;
     writeFileSync(file, "1".repeat(4096));
     const first = openLoop(file, false);

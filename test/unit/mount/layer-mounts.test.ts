@@ -3,7 +3,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import type { MountMethod } from "../../../src/mount/contract.ts";
 import { NodeLayerMounts } from "../../../src/mount/layer-mounts.ts";
 import { parseMountInfo } from "../../../src/mount/mountinfo.ts";
-import { type ScratchFolder, scratchFolder } from "../../support/scratch.ts";
+import { type ScratchFolder, scratchFolder } from "../../../scripts/lib/temp.ts";
 import { FakeDriver } from "./fake-driver.ts";
 
 const idleMs = 1000;
@@ -40,7 +40,7 @@ async function settle(): Promise<void> {
 
 beforeEach(() => {
   jest.useFakeTimers();
-  scratch = scratchFolder();
+  scratch = scratchFolder("unit");
   driver = new FakeDriver();
   warnings = [];
   mounts = start();

@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync
 import { AppError } from "../../../src/errors.ts";
 import type { ImageFiles, MountMode } from "../../../src/mount/contract.ts";
 import { type MountFunctions, probeMountMode } from "../../../src/mount/probe.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 /** "Mounts" by putting the pack where the probe's file should be. */
 function fakeFunctions(works: (mode: MountMode) => boolean, content?: string): MountFunctions {
@@ -21,7 +21,7 @@ function fakeFunctions(works: (mode: MountMode) => boolean, content?: string): M
 
 describe("probeMountMode()", () => {
   test("takes the best mode that works, and says why others do not", () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const functions = fakeFunctions((mode) => mode.method === "loop");
     expect(probeMountMode("auto", scratch.path, functions)).toEqual({
       mode: { method: "loop", directIo: true },
@@ -34,7 +34,7 @@ describe("probeMountMode()", () => {
   });
 
   test("tries only the method that was asked for", () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const { mode, failed } = probeMountMode(
       "loop",
       scratch.path,
@@ -44,13 +44,13 @@ describe("probeMountMode()", () => {
   });
 
   test("does not believe a mount that reads wrong bytes", () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const functions = fakeFunctions(() => true, "zeros");
     expect(() => probeMountMode("auto", scratch.path, functions)).toThrow("is wrong");
   });
 
   test("fails with all reasons and a remedy, and leaves nothing", () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     let failure: unknown;
     try {
       probeMountMode(
@@ -69,7 +69,7 @@ describe("probeMountMode()", () => {
   });
 
   test("removes what a killed probe left, and nothing else", () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     mkdirSync(`${scratch.path}/probe-old/mount`, { recursive: true });
     writeFileSync(`${scratch.path}/7.erofs`, "");
     probeMountMode(

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { checkpoint, openDatabase } from "../../../src/snapshot/database.ts";
 import { SnapshotMetadata } from "../../../src/snapshot/metadata.ts";
 import { applicationId } from "../../../src/snapshot/schema.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { noLabels } from "./fakes.ts";
 
 function add(metadata: SnapshotMetadata, count: number): void {
@@ -25,7 +25,7 @@ function add(metadata: SnapshotMetadata, count: number): void {
 
 describe("openDatabase()", () => {
   test("refuses a damaged database and names it, with a remedy", async () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const path = join(scratch.path, "snapshots.db");
     const metadata = SnapshotMetadata.open(path);
     add(metadata, 2000);
@@ -41,7 +41,7 @@ describe("openDatabase()", () => {
   });
 
   test("refuses what is no database, and leaves it as it is", () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const path = join(scratch.path, "snapshots.db");
     writeFileSync(path, "x".repeat(10_000));
     expect(() => openDatabase(path)).toThrow(expect.objectContaining({ code: "data_loss" }));
@@ -49,7 +49,7 @@ describe("openDatabase()", () => {
   });
 
   test("refuses the database of another program or of a newer version", () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const foreign = join(scratch.path, "foreign.db");
     const newer = join(scratch.path, "newer.db");
     for (const path of [foreign, newer]) {
@@ -65,7 +65,7 @@ describe("openDatabase()", () => {
 
 describe("checkpoint()", () => {
   test("moves the log into the database beside an open connection", async () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const path = join(scratch.path, "snapshots.db");
     const metadata = SnapshotMetadata.open(path);
     add(metadata, 100);
@@ -83,7 +83,7 @@ describe("checkpoint()", () => {
 
 describe("SnapshotMetadata.durable()", () => {
   test("leaves a database that opens from its files as they are at that moment", async () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const path = join(scratch.path, "snapshots.db");
     const metadata = SnapshotMetadata.open(path);
     add(metadata, 3);

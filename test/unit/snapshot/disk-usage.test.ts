@@ -2,12 +2,12 @@ import { describe, expect, test } from "bun:test";
 import { linkSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { diskUsage } from "../../../src/snapshot/disk-usage.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { rejection } from "../../support/rejection.ts";
 
 describe("diskUsage()", () => {
   test("counts as du(1) does: allocated bytes, hard links once, any name", async () => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const root = join(scratch.path, "root");
     mkdirSync(join(root, "a", "b"), { recursive: true });
     writeFileSync(join(root, "a", "file"), Buffer.alloc(100_000, 1));

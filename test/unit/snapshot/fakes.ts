@@ -11,7 +11,7 @@ import type {
 import { SnapshotMetadata } from "../../../src/snapshot/metadata.ts";
 import { Snapshotter, type SnapshotterOptions } from "../../../src/snapshot/snapshotter.ts";
 import type { Logger } from "../../../src/util/logger.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 export const noLabels: ReadonlyMap<string, string> = new Map();
 export const plainCommit = { labels: noLabels, parent: "" };
@@ -104,7 +104,7 @@ export class FakeTrees implements TreeWorker {
 
 /** A node's snapshots below a scratch folder, which can be opened again as after a restart. */
 export class TestNode implements AsyncDisposable {
-  readonly #scratch = scratchFolder();
+  readonly #scratch = scratchFolder("unit");
   readonly root = this.#scratch.path;
   readonly log = new RecordingLog();
   readonly layerStore = new FakeLayerStore();

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { SnapshotMetadata, pageRows } from "../../../src/snapshot/metadata.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { noLabels } from "./fakes.ts";
 
 class Store implements AsyncDisposable {
-  readonly #scratch = scratchFolder();
+  readonly #scratch = scratchFolder("unit");
   readonly path = join(this.#scratch.path, "snapshots.db");
   metadata = SnapshotMetadata.open(this.path);
 

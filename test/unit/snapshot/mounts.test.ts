@@ -5,7 +5,7 @@ import type { SnapshotKind } from "../../../src/snapshot/contract.ts";
 import { SnapshotDirectories } from "../../../src/snapshot/directories.ts";
 import { imagesOf, mountsFor } from "../../../src/snapshot/mounts.ts";
 import type { ChainLink } from "../../../src/snapshot/rows.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { FakeTrees } from "./fakes.ts";
 
 const image = (id: number, layerId: number): ChainLink => ({
@@ -15,7 +15,7 @@ const image = (id: number, layerId: number): ChainLink => ({
 const plain = (id: number): ChainLink => ({ id, layer: { kind: "plain", reason: "" } });
 
 function mountsOf(kind: SnapshotKind, chain: ChainLink[], parameters: Record<string, string> = {}) {
-  using scratch = scratchFolder();
+  using scratch = scratchFolder("unit");
   const overlayParameters = join(scratch.path, "parameters");
   mkdirSync(overlayParameters);
   for (const [name, value] of Object.entries(parameters)) {
@@ -75,7 +75,7 @@ describe("mountsFor()", () => {
 
 describe("SnapshotDirectories", () => {
   test.each([",", ":", "\\"])("refuses a root with %j, a separator of mount options", (mark) => {
-    using scratch = scratchFolder();
+    using scratch = scratchFolder("unit");
     const root = join(scratch.path, `a${mark}b`);
     expect(() => new SnapshotDirectories(root, new FakeTrees())).toThrow("overlayfs");
   });

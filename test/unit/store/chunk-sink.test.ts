@@ -8,12 +8,12 @@ import { openIndex } from "../../../src/store/index-database.ts";
 import { firstBlockOfPack, packBytes, packOffsetBytes } from "../../../src/store/layout.ts";
 import { PackWriter } from "../../../src/store/pack-writer.ts";
 import { packPath, storePaths, type StorePaths } from "../../../src/store/paths.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 const chunkBytesMax = 1024 * 1024;
 
 class Fixture implements Disposable {
-  readonly #folder = scratchFolder();
+  readonly #folder = scratchFolder("unit");
   readonly paths: StorePaths = storePaths(this.#folder.path);
   readonly database = openIndex(this.paths.indexDatabase);
   readonly table = new ChunkTable();
@@ -40,9 +40,9 @@ class Fixture implements Disposable {
     });
   }
 
-  async add(content: Uint8Array): Promise<number> {
-    (await this.sink.space(content.length)).set(content);
-    return this.sink.put(content.length);
+  async add(bytes: Uint8Array): Promise<number> {
+    (await this.sink.space(bytes.length)).set(bytes);
+    return this.sink.put(bytes.length);
   }
 
   write(block: number, bytes: Uint8Array): void {

@@ -3,11 +3,11 @@ import { existsSync, statSync } from "node:fs";
 import { firstBlockOfPack, packBlocks, packBytes } from "../../../src/store/layout.ts";
 import { PackAllocator, verifyPackFile } from "../../../src/store/pack-allocator.ts";
 import { packPath, storePaths } from "../../../src/store/paths.ts";
-import { scratchFolder } from "../../support/scratch.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 describe("PackAllocator", () => {
   test("hands out ascending blocks of a new sparse pack", async () => {
-    using folder = scratchFolder();
+    using folder = scratchFolder("unit");
     const paths = storePaths(folder.path);
     const allocator = new PackAllocator(paths);
     await allocator.load(() => undefined);
@@ -20,7 +20,7 @@ describe("PackAllocator", () => {
   });
 
   test("never gives two conversions the same block", async () => {
-    using folder = scratchFolder();
+    using folder = scratchFolder("unit");
     const allocator = new PackAllocator(storePaths(folder.path));
     await allocator.load(() => undefined);
     const reservations = Array.from({ length: 20 }, () => allocator.begin());
@@ -29,7 +29,7 @@ describe("PackAllocator", () => {
   });
 
   test("continues behind the content a pack has after a restart", async () => {
-    using folder = scratchFolder();
+    using folder = scratchFolder("unit");
     const paths = storePaths(folder.path);
     const before = new PackAllocator(paths);
     await before.load(() => undefined);
@@ -40,7 +40,7 @@ describe("PackAllocator", () => {
   });
 
   test("goes on in a second pack when the first is full", async () => {
-    using folder = scratchFolder();
+    using folder = scratchFolder("unit");
     const allocator = new PackAllocator(storePaths(folder.path));
     await allocator.load(() => undefined);
     const reservation = allocator.begin();
@@ -49,7 +49,7 @@ describe("PackAllocator", () => {
   });
 
   test("deletes an empty pack, but not under a conversion", async () => {
-    using folder = scratchFolder();
+    using folder = scratchFolder("unit");
     const paths = storePaths(folder.path);
     const allocator = new PackAllocator(paths);
     await allocator.load(() => undefined);
@@ -67,7 +67,7 @@ describe("PackAllocator", () => {
 
 describe("verifyPackFile()", () => {
   test("names a missing pack and the remedy", async () => {
-    using folder = scratchFolder();
+    using folder = scratchFolder("unit");
     const failure = verifyPackFile(storePaths(folder.path), 4);
     expect(failure).rejects.toMatchObject({ code: "data_loss", remedy: expect.any(String) });
     expect(failure).rejects.toThrow("4.pack");
