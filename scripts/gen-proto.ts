@@ -54,13 +54,19 @@ async function generate(): Promise<void> {
     ],
   };
   rmSync(outputFolder, { recursive: true, force: true });
-  const buf = Bun.spawn([bufBinary(), "generate", "--template", JSON.stringify(template)], {
+  await run([bufBinary(), "generate", "--template", JSON.stringify(template)]);
+  await forbidChecks();
+  // The formatter of `ok` goes over all files, so that a second generation gives no difference.
+  await run([process.execPath, "fmt", outputFolder]);
+}
+
+async function run(command: readonly string[]): Promise<void> {
+  const child = Bun.spawn([...command], {
     cwd: protoFolder,
     stdio: ["ignore", "inherit", "inherit"],
   });
-  const exitCode = await buf.exited;
-  if (exitCode !== 0) throw new Error(`buf generate exited with ${exitCode}`);
-  await forbidChecks();
+  const exitCode = await child.exited;
+  if (exitCode !== 0) throw new Error(`${command.slice(0, 2).join(" ")} exited with ${exitCode}`);
 }
 
 /** Generated code follows its generator's rules, not this project's compiler options. */
