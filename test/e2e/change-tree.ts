@@ -21,7 +21,7 @@ mknod written/device c 511 70000
 mkfifo -m 600 written/fifo
 ln link-a written/linked-with-lower
 ln -s "$(printf %4000s | tr ' ' x)" written/long
-truncate -s 5G written/larger-than-4-GiB
+truncate -s 4097M written/larger-than-4-GiB
 printf end >> written/larger-than-4-GiB
 cp -a acl written/acl
 chmod 4711 setgid

@@ -26,11 +26,11 @@ export interface RunOptions {
   readonly keep?: boolean;
 }
 
-export interface PreparedSnapshot {
-  readonly key: string;
+export interface MountedSnapshot extends AsyncDisposable {
   /** Where it is mounted. */
   readonly path: string;
-  unmount(): Promise<void>;
+  /** Unmounts it and makes a committed snapshot of it. */
+  commit(name: string): Promise<void>;
 }
 
 export class Containerd implements AsyncDisposable {
@@ -137,37 +137,33 @@ export class Containerd implements AsyncDisposable {
   }
 
   /**
-   * Prepares a snapshot on a committed one and mounts it on this machine.
-   * (`ctr snapshots view` would do to read, but containerd collects such a view as garbage.)
+   * Prepares a snapshot on a committed one and mounts it on this machine; both are undone when
+   * disposed. (`ctr snapshots view` would do to read, but containerd collects its views as garbage.)
    */
-  async prepare(parent: string, snapshotter = "dedup"): Promise<PreparedSnapshot> {
-    const key = `prepared-${crypto.randomUUID()}`;
+  async mountOn(parent: string, snapshotter = "dedup"): Promise<MountedSnapshot> {
+    const key = `mounted-${crypto.randomUUID()}`;
     const path = join(this.paths.shared, key);
     const snapshots = ["snapshots", "--snapshotter", snapshotter];
     mkdirSync(path);
     await this.ctr(...snapshots, "prepare", key, parent);
     await runCommand(["sh", "-c", await this.ctr(...snapshots, "mounts", path, key)]);
-    return {
-      key,
-      path,
-      unmount: async () => {
-        await runCommand(["umount", path]);
-        rmSync(path, { recursive: true });
-      },
+    let isMounted = true;
+    const unmount = async () => {
+      if (!isMounted) return;
+      isMounted = false;
+      await runCommand(["umount", path]);
+      rmSync(path, { recursive: true });
     };
-  }
-
-  /** Mounts a new snapshot on a committed one; both are undone when disposed. */
-  async mountOn(
-    parent: string,
-    snapshotter = "dedup",
-  ): Promise<AsyncDisposable & { readonly path: string }> {
-    const prepared = await this.prepare(parent, snapshotter);
     return {
-      path: prepared.path,
+      path,
+      commit: async (name) => {
+        await unmount();
+        await this.ctr(...snapshots, "commit", name, key);
+      },
       [Symbol.asyncDispose]: async () => {
-        await prepared.unmount();
-        await this.ctr("snapshots", "--snapshotter", snapshotter, "rm", prepared.key);
+        await unmount();
+        // Fails where it was committed.
+        await this.tryCtr(...snapshots, "rm", key);
       },
     };
   }

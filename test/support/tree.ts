@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readSync } from "node:fs";
 import { openFlag } from "../../ffi/constants.ts";
 import { readDirectory } from "../../ffi/directory.ts";
 import { close, open, openDirectoryAt, openRegularAt, readLinkAt } from "../../ffi/file.ts";
@@ -11,13 +12,21 @@ import { type FileStatus, statAt } from "../../ffi/status.ts";
 import { listXattrs } from "../../ffi/xattr.ts";
 import { fileType } from "../../src/erofs/tree.ts";
 import { type ByteString, displayName } from "../../src/util/byte-string.ts";
+import { MiB } from "../../src/util/bytes.ts";
 import { defined } from "../../src/util/assert.ts";
 import { type FileFacts, type Tree, contentFacts, octalMode } from "./image/model.ts";
 
 function readContent(dirFd: number, name: ByteString): string {
   const file = defined(openRegularAt(dirFd, name), "a regular file");
   try {
-    return contentFacts(readFileSync(file.fd));
+    const hash = createHash("sha256");
+    const buffer = Buffer.alloc(MiB);
+    for (;;) {
+      const length = readSync(file.fd, buffer, 0, buffer.length, null);
+      if (length === 0) break;
+      hash.update(buffer.subarray(0, length));
+    }
+    return contentFacts(file.status.sizeBytes, hash);
   } finally {
     close(file.fd);
   }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { type ByteString, displayName } from "../../../src/util/byte-string.ts";
 import type { Attributes, Layer, LayerEntry } from "./layer.ts";
 
@@ -25,8 +25,9 @@ export interface FileFacts {
 /** Facts by path; the root is the empty path. */
 export type Tree = ReadonlyMap<string, FileFacts>;
 
-export function contentFacts(content: Uint8Array): string {
-  return `${content.length} bytes ${createHash("sha256").update(content).digest("hex")}`;
+/** @param hash SHA-256, fed with the content */
+export function contentFacts(sizeBytes: number, hash: Hash): string {
+  return `${sizeBytes} bytes ${hash.digest("hex")}`;
 }
 
 export function octalMode(mode: number): string {
@@ -52,7 +53,8 @@ function asUnpacked(attributes: Attributes): Pick<FileFacts, "mtimeNs" | "xattrs
 }
 
 function nodeContent(node: Node): string {
-  if (node.type === "file") return contentFacts(node.content);
+  if (node.type === "file")
+    return contentFacts(node.content.length, createHash("sha256").update(node.content));
   if (node.type === "symlink") return `to ${displayName(node.target)}`;
   if (node.type === "character device" || node.type === "block device") {
     return `${node.major}:${node.minor}`;
