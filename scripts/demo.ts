@@ -9,7 +9,7 @@ import { describeError } from "../src/errors.ts";
 import { formatSize } from "../src/util/bytes.ts";
 import { containerd16 } from "../test/support/containerd-flavours.ts";
 import type { Containerd } from "../test/support/containerd.ts";
-import { diskUsage } from "../test/support/disk-usage.ts";
+import { diskUsage, settledDiskUsage } from "../test/support/disk-usage.ts";
 import type { Image } from "../test/support/image/oci.ts";
 import { TestNode } from "../test/support/node.ts";
 import { build } from "./build.ts";
@@ -122,7 +122,7 @@ async function demo(): Promise<void> {
   say("Pulling both images and running a command in each …");
   const overlay = await measure(node, images, "overlayfs", () => overlayUsage(node.containerd));
   await node.containerd.removeImages(...references);
-  const dedup = await measure(node, images, "dedup", () => diskUsage(node.daemon.root));
+  const dedup = await measure(node, images, "dedup", () => settledDiskUsage(node.daemon.root));
   const statistics = await node.daemon.cli("stats");
   await node.containerd.removeImages(...references);
   await node.waitUntilUnmounted();

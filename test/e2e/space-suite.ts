@@ -6,7 +6,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { KiB, MiB } from "../../src/util/bytes.ts";
-import { diskUsage } from "../support/disk-usage.ts";
+import { diskUsage, settledDiskUsage } from "../support/disk-usage.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
 import { directory, file, type Layer } from "../support/image/layer.ts";
 import { type Image, makeImage, packLayer } from "../support/image/oci.ts";
@@ -125,7 +125,7 @@ function describeRemoval(node: () => TestNode, image: () => Image): void {
     expect(stats.images.count).toBe(0);
     expect(stats.chunks).toEqual({ unique: 0, references: 0 });
     expect(await packBytes(node())).toBeLessThan(64 * KiB);
-    expect(await diskUsage(daemon.root)).toBeLessThan(databaseBytesMax);
+    expect(await settledDiskUsage(daemon.root)).toBeLessThan(databaseBytesMax);
   });
 }
 
