@@ -100,7 +100,6 @@ const allowedImports: readonly (readonly [RegExp, RegExp])[] = [
   [/^ffi\//, /^(?:ffi\/|src\/(?:util\/|errors\.ts))/],
   [/^src\/erofs\//, /^src\/(?:erofs\/|util\/|errors\.ts)/],
   [/^src\//, /^(?:src|ffi)\/|^package\.json$/],
-  [/^ffi\//, /^(?:src|ffi)\//],
 ];
 
 const importLine = /(?:^|\s)(?:from|import)\s*\(?\s*"([^"]+)"/;

@@ -1,0 +1,22 @@
+import { describe, expect, test } from "bun:test";
+import { mirrorOf } from "../../../scripts/lib/apt.ts";
+
+describe("mirrorOf()", () => {
+  test.each([
+    ["deb http://deb.debian.org/debian bookworm main\n", "http://deb.debian.org/debian"],
+    [
+      "# deb http://old/debian x main\ndeb [signed-by=/a b=c] https://m.example/debian/ sid main",
+      "https://m.example/debian",
+    ],
+    ["Types: deb\n# http://x/debian\nURIs: http://m.example/debian\n", "http://m.example/debian"],
+  ])("reads both formats: %j", (sources, mirror) => {
+    expect(mirrorOf(sources)).toBe(mirror);
+  });
+
+  test("takes no other archive for Debian's", () => {
+    expect(mirrorOf("deb https://download.docker.com/linux/other bookworm stable\n")).toBe(
+      undefined,
+    );
+    expect(mirrorOf("URIs: http://deb.debian.org/debian-security\n")).toBe(undefined);
+  });
+});
