@@ -12,8 +12,10 @@ import { join } from "node:path";
 import { TestDaemon } from "../test/support/daemon.ts";
 import { randomBytes } from "../test/support/random.ts";
 import { SnapshotsClient } from "../test/support/snapshots-client.ts";
+import { build } from "./build.ts";
 import { binaryFile, say } from "./lib/project.ts";
-import { makeScratchBase, scratchFolder } from "./lib/temp.ts";
+import { runInScratch } from "./lib/scratch-run.ts";
+import { scratchFolder } from "./lib/temp.ts";
 
 const rounds = 5;
 const largeFileMiB = 600;
@@ -107,17 +109,24 @@ const labels: Readonly<Record<keyof Round, string>> = {
   statMaxMs: "Stat during the conversion, longest, ms",
 };
 
-makeScratchBase();
-using content = scratchFolder("content");
-makeContent(content.path);
-const results: Round[] = [];
-for (let round = 1; round <= rounds; round++) {
-  say(`round ${round} of ${rounds}`);
-  results.push(await measure(content.path));
+function report(results: readonly Round[]): void {
+  const machine = `${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, Linux ${release()}`;
+  say(`\n${machine}; medians of ${rounds} rounds\n\n| figure | median |\n| --- | --- |`);
+  for (const field of Object.keys(labels) as (keyof Round)[]) {
+    say(`| ${labels[field]} | ${median(results, field).toFixed(2)} |`);
+  }
+  say(`| size of the binary, MiB | ${(statSync(binaryFile).size / MiB).toFixed(1)} |`);
+  say(`\n${JSON.stringify({ machine, results })}`);
 }
-const fields = Object.keys(labels) as (keyof Round)[];
-const machine = `${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, Linux ${release()}`;
-say(`\n${machine}; medians of ${rounds} rounds\n\n| figure | median |\n| --- | --- |`);
-for (const field of fields) say(`| ${labels[field]} | ${median(results, field).toFixed(2)} |`);
-say(`| size of the binary, MiB | ${(statSync(binaryFile).size / MiB).toFixed(1)} |`);
-say(`\n${JSON.stringify({ machine, results })}`);
+
+await build();
+await runInScratch(async (scratch) => {
+  const content = join(scratch, "content");
+  makeContent(content);
+  const results: Round[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    say(`round ${round} of ${rounds}`);
+    results.push(await measure(content));
+  }
+  report(results);
+});

@@ -44,6 +44,6 @@ export function selectIn<Row>(
     const statement = database.query<Row, SQLQueryBindings[]>(
       sql(Array.from({ length: rowsPerStatement }, () => "?").join(",")),
     );
-    for (const row of statement.all(...(part))) visit(row);
+    for (const row of statement.all(...part)) visit(row);
   }
 }
