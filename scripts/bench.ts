@@ -66,11 +66,13 @@ async function measure(content: string): Promise<Round> {
   const idleRssMiB = memoryMiB(daemon.pid, "VmRSS");
   const [mount] = await client.prepare("key", "");
   cpSync(content, mount?.source ?? "", { recursive: true });
-  let isDone = false;
+  const conversion = { isDone: false };
   const begin = performance.now();
-  const commit = client.commit("layer", "key").finally(() => (isDone = true));
+  const commit = client.commit("layer", "key").finally(() => {
+    conversion.isDone = true;
+  });
   const times: number[] = [];
-  while (!isDone) {
+  while (!conversion.isDone) {
     const before = performance.now();
     await client.stat("key");
     times.push(performance.now() - before);
