@@ -93,8 +93,8 @@ function* chunksOf(
   while (fileOffsetBytes < end) {
     const chunk = findChunk(block);
     if (chunk === undefined || fileOffsetBytes + chunk.size_bytes > end) {
-      const problem = `"${displayName(path)}" has content at block ${block}, where the index knows no chunk`;
-      throw new AppError("data_loss", problem);
+      const problem = `has content at block ${block}, where the index knows no chunk`;
+      throw new AppError("data_loss", `"${displayName(path)}" ${problem}`);
     }
     yield { kind: "chunk", fileOffsetBytes, chunk };
     fileOffsetBytes += chunk.size_bytes;

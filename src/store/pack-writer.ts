@@ -32,7 +32,7 @@ export class PackWriter {
     }
   }
 
-  /** Whether the file system has data in each of the blocks; content that was lost reads as zeros. */
+  /** Whether the file system has data in each of the blocks; lost content reads as zeros. */
   isAllocated(block: BlockAddress, count: number): boolean {
     const start = packOffsetBytes(block);
     const hole = seekHole(this.#open(packOfBlock(block)), start);

@@ -125,7 +125,7 @@ describe("a layer", () => {
     expect(readdirSync(environment.paths.images)).toEqual([]);
   });
 
-  test("built beside one with the same new content keeps only the copy published first", async () => {
+  test("built beside one with the same content keeps only the copy published first", async () => {
     const directory = makeDirectory("one", { file: content(1, 200_000), name: "one" });
     const twin = makeDirectory("two", { file: content(1, 200_000), name: "two" });
     const left = await buildFromDirectory(environment, directory);
@@ -137,7 +137,7 @@ describe("a layer", () => {
     expect(packUsage()).toBe(Math.ceil(200_000 / 4096) * 4096);
   });
 
-  test("is refused when content it found was deleted meanwhile, and can be built again", async () => {
+  test("is refused when content it found was deleted, and can be built again", async () => {
     const directory = makeDirectory("one", { file: content(1, 100_000) });
     const twin = makeDirectory("two", { file: content(1, 100_000), more: "more" });
     const { layerId } = publish(environment, await buildFromDirectory(environment, directory));
