@@ -138,7 +138,7 @@ export class Containerd implements AsyncDisposable {
 
   /**
    * Prepares a snapshot on a committed one and mounts it on this machine; both are undone when
-   * disposed. (`ctr snapshots view` would do to read, but containerd collects its views as garbage.)
+   * disposed. (A view would do to read, but containerd collects those of `ctr` as garbage.)
    */
   async mountOn(parent: string, snapshotter = "dedup"): Promise<MountedSnapshot> {
     const key = `mounted-${crypto.randomUUID()}`;

@@ -8,7 +8,7 @@ export async function diskUsage(folder: string): Promise<number> {
   return Number.parseInt(await runCommand([...duCommand, folder]), 10);
 }
 
-/** The same of a folder in which files are still being deleted: when it does not change any more. */
+/** The same of a folder in which files are still being deleted, once it does not change. */
 export async function settledDiskUsage(folder: string): Promise<number> {
   let last = -1;
   const isSettled = async () => {

@@ -56,7 +56,7 @@ export class TestNode implements AsyncDisposable {
     return reference;
   }
 
-  /** Waits until containerd has found the daemon again after a restart (its pauses are up to 3 s). */
+  /** Waits until containerd, which pauses up to 3 s, has found the daemon after a restart. */
   async waitUntilConnected(): Promise<void> {
     const command = ["snapshots", "--snapshotter", "dedup", "ls"];
     const isConnected = async () => (await this.containerd.tryCtr(...command)).exitCode === 0;
