@@ -15,6 +15,7 @@ import { TestNode } from "../test/support/node.ts";
 import { build } from "./build.ts";
 import { demoImages } from "./demo/images.ts";
 import { ensurePackages } from "./lib/apt.ts";
+import { runCommand } from "./lib/process.ts";
 import { say, seconds } from "./lib/project.ts";
 import { runInScratch } from "./lib/scratch-run.ts";
 import { cacheFolder } from "./lib/temp.ts";
@@ -46,6 +47,8 @@ async function measure(
   const measurements: Measurement[] = [];
   for (const [index, image] of images.entries()) {
     const reference = registry.reference(image);
+    // What was written and deleted before is not part of this pull.
+    await runCommand(["sync"]);
     const [, pullMs] = await timed(() => containerd.pull(reference, snapshotter));
     const stored = await storedBytes();
     const id = `demo-${snapshotter}-${index}`;
