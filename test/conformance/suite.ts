@@ -37,6 +37,8 @@ export async function buildSuite(): Promise<string> {
     GOPATH: `${join(cache, "gopath")}:/usr/share/gocode`,
     GOCACHE: join(cache, "gocache"),
     GOFLAGS: "",
+    // Debian's golang-go only recommends a C compiler.
+    CGO_ENABLED: "0",
   };
   await runCommand(["/usr/bin/go", "test", "-c", "-o", `${suite}.partial`, "."], {
     cwd: source,

@@ -78,14 +78,15 @@ export class TestDaemon implements AsyncDisposable {
     const isReady = async () => {
       if (exitCode !== undefined) {
         this.#service = undefined;
-        throw new Error(`the daemon exited with ${exitCode}\n${this.#logEnd()}`);
+        throw new Error(`the daemon exited with ${exitCode}\n${this.logEnd()}`);
       }
       return canConnect(this.socket);
     };
     await waitUntil(isReady, "no connection to the daemon");
   }
 
-  #logEnd(): string {
+  /** The last lines of the log, for messages. */
+  logEnd(): string {
     return readFileSync(this.logFile, "utf8").slice(-logShownBytesMax);
   }
 
@@ -94,7 +95,7 @@ export class TestDaemon implements AsyncDisposable {
     const exitCode = await this.#service?.stop();
     this.#service = undefined;
     if (exitCode !== undefined && exitCode !== 0) {
-      throw new Error(`the daemon exited with ${exitCode}\n${this.#logEnd()}`);
+      throw new Error(`the daemon exited with ${exitCode}\n${this.logEnd()}`);
     }
   }
 

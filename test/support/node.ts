@@ -66,7 +66,11 @@ export class TestNode implements AsyncDisposable {
   /** Waits until no layer is mounted, as it has to be when no container is left. */
   async waitUntilUnmounted(): Promise<void> {
     const isUnmounted = () => findMounted(this.daemon.root).length === 0;
-    await waitUntil(isUnmounted, `layers are still mounted below ${this.daemon.root}`);
+    try {
+      await waitUntil(isUnmounted, "layers are still mounted");
+    } catch (cause) {
+      throw new Error(`${String(cause)}\n${this.daemon.logEnd()}`, { cause });
+    }
   }
 
   /** Stops everything; fails if anything is left below the daemon's root. */
