@@ -104,6 +104,15 @@ export class Containerd implements AsyncDisposable {
     await this.ctr("image", "rm", "--sync", ...references);
   }
 
+  /**
+   * Makes containerd remove from the snapshotter what it has forgotten itself. It does so now and
+   * then; at once only when a lease is deleted with `--sync`.
+   */
+  async collectGarbage(): Promise<void> {
+    const lease = (await this.ctr("leases", "create")).trim();
+    await this.ctr("leases", "delete", "--sync", lease);
+  }
+
   /** Runs a command in a new container to its end; resolves with its output. */
   run(
     reference: string,
