@@ -1,6 +1,13 @@
-/** The tables of index.db: which content the node has, where it lies, which layer uses it. */
-export const indexSchema = `
+/**
+ * The tables of index.db: which content the node has, where it lies, which layer uses it.
+ *
+ * `PRAGMA user_version` counts the migrations a database has had. A migration that was released is
+ * never edited: a new one is added at the end.
+ *
+ * @module
+ */
 
+const initial = `
 CREATE TABLE meta (
   key TEXT PRIMARY KEY,
   value TEXT NOT NULL
@@ -35,3 +42,22 @@ CREATE TABLE layer_chunks (
   PRIMARY KEY (layer, block)
 ) STRICT, WITHOUT ROWID;
 `;
+
+const layerBlobs = `
+-- Which blob a layer was made of, so that it is neither read nor built again. A layer may come from
+-- several: one tar, compressed in different ways. Only of layers that say everything themselves: of
+-- those that took something over from below, the blob alone does not tell the content.
+CREATE TABLE layer_blobs (
+  digest TEXT NOT NULL,
+  -- Attributes the root directory had by default, for few layers have an entry for it.
+  root TEXT NOT NULL,
+  diff_id TEXT NOT NULL,
+  tar_bytes INTEGER NOT NULL,
+  layer INTEGER NOT NULL REFERENCES layers (id),
+  PRIMARY KEY (digest, root)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX layer_blobs_by_layer ON layer_blobs (layer);
+`;
+
+export const indexMigrations: readonly string[] = [initial, layerBlobs];

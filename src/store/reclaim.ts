@@ -123,6 +123,7 @@ function forgetLayer(database: Database, layerId: number): BlockRange[] {
     )
     .all(layerId);
   database.query("DELETE FROM layer_chunks WHERE layer = ?").run(layerId);
+  database.query("DELETE FROM layer_blobs WHERE layer = ?").run(layerId);
   database.query("DELETE FROM layers WHERE id = ?").run(layerId);
   return dead.map((row) => ({ block: row.block, count: blocksFor(row.size_bytes) }));
 }

@@ -31,6 +31,11 @@ describe("loadConfig()", () => {
       api: { address: "127.0.0.1:8080" },
       chunk_size: 4 * 1024 * 1024,
       conversion: { enabled: true, workers: 2 },
+      diff: { enabled: true },
+      containerd: {
+        address: "/run/containerd/containerd.sock",
+        root: "/var/lib/containerd",
+      },
       mount: { method: "auto", idle_timeout_ms: 10_000 },
     });
   });
