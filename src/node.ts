@@ -9,7 +9,7 @@ import { realtimeNs } from "../ffi/time.ts";
 import type { Config } from "./config/schema.ts";
 import { AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
-import { NodeLayerStore } from "./layer/layer-store.ts";
+import { type BlobRead, NodeLayerStore } from "./layer/layer-store.ts";
 import type { ImageFiles, MountDriver, MountMode } from "./mount/contract.ts";
 import { NodeLayerMounts } from "./mount/layer-mounts.ts";
 import { parseMountInfo, type MountEntry } from "./mount/mountinfo.ts";
@@ -25,6 +25,7 @@ import {
   packIdsOf,
   type LayerRow,
 } from "./store/index-database.ts";
+import { findLayerBlob } from "./store/layer-blobs.ts";
 import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
 import { MiB } from "./util/bytes.ts";
@@ -73,6 +74,7 @@ export async function openNode(
   if (warning !== undefined) log.warn({ root: config.root }, warning);
   const handlers = {
     reserve: (request: { job: number; count: number }) => layers?.reserve(request),
+    readBlob: (request: BlobRead) => layers?.readBlob(request),
   };
   const surroundings = openSurroundings(config, root, log, handlers, onCrash);
   opened.defer(() => {
@@ -177,6 +179,7 @@ function openLayerStore(
     allocator: root.allocator,
     mounts,
     isReferenced: (layerId) => root.metadata.isLayerReferenced(layerId),
+    findBlob: (key) => findLayerBlob(root.index, key),
     isPackEmpty: (packId) => lastChunkOfPack(root.index, packId) === undefined,
     log,
   });
