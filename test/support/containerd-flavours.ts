@@ -90,6 +90,34 @@ exec chroot . sh -c 'umount --lazy /mnt && exec containerd --config "$1"' sh "$3
 
 let forkyTree = "";
 
+/** How a snapshotter's layers are unpacked by the transfer service. */
+interface Unpacking {
+  readonly snapshotter: string;
+  readonly differ?: string;
+}
+
+function forkyConfig(paths: ContainerdPaths, unpackings: readonly Unpacking[]): string {
+  const disabled = [
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.images",
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.internal.v1.opt",
+    "io.containerd.nri.v1.nri",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.snapshotter.v1.devmapper",
+  ];
+  // The transfer service, which pulls, knows only the snapshotters listed for it.
+  const unpack = unpackings.map(
+    ({ snapshotter, differ }) => `  [[plugins."io.containerd.transfer.v1.local".unpack_config]]
+    platform = "linux/${goArchitecture()}"
+    snapshotter = "${snapshotter}"
+${differ === undefined ? "" : `    differ = "${differ}"\n`}`,
+  );
+  const transfer = `[plugins."io.containerd.transfer.v1.local"]\n${unpack.join("")}`;
+  return `${commonConfig(paths, 3, disabled)}${transfer}`;
+}
+
 /** Debian forky's package in a tree and a mount namespace of its own. */
 export const containerd21: Flavour = {
   name: "containerd 2.1",
@@ -98,27 +126,7 @@ export const containerd21: Flavour = {
     await runCommand(["mount", "--bind", paths.shared, paths.shared]);
     await runCommand(["mount", "--make-shared", paths.shared]);
   },
-  config(paths) {
-    const disabled = [
-      "io.containerd.grpc.v1.cri",
-      "io.containerd.cri.v1.images",
-      "io.containerd.cri.v1.runtime",
-      "io.containerd.internal.v1.opt",
-      "io.containerd.nri.v1.nri",
-      "io.containerd.snapshotter.v1.btrfs",
-      "io.containerd.snapshotter.v1.zfs",
-      "io.containerd.snapshotter.v1.devmapper",
-    ];
-    // The transfer service, which pulls, knows only the snapshotters listed for it.
-    const unpack = ["dedup", "overlayfs"].map(
-      (name) => `  [[plugins."io.containerd.transfer.v1.local".unpack_config]]
-    platform = "linux/${goArchitecture()}"
-    snapshotter = "${name}"
-`,
-    );
-    const transfer = `[plugins."io.containerd.transfer.v1.local"]\n${unpack.join("")}`;
-    return `${commonConfig(paths, 3, disabled)}${transfer}`;
-  },
+  config: (paths) => forkyConfig(paths, [{ snapshotter: "dedup" }, { snapshotter: "overlayfs" }]),
   command(paths) {
     const shell = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", enterScript, "sh"];
     return shell.concat(forkyTree, paths.shared, paths.configFile);
@@ -127,4 +135,19 @@ export const containerd21: Flavour = {
   release: async (paths) => {
     await runCommand(["umount", "--lazy", paths.shared]);
   },
+};
+
+/** The same with our Diff service, as the README configures it. */
+export const containerd21WithDiff: Flavour = {
+  ...containerd21,
+  name: "containerd 2.1 with the Diff service",
+  config: (paths) => `${forkyConfig(paths, [
+    { snapshotter: "dedup", differ: "dedup-diff" },
+    { snapshotter: "overlayfs", differ: "walking" },
+  ])}[proxy_plugins.dedup-diff]
+  type = "diff"
+  address = "${paths.snapshotter}"
+[plugins."io.containerd.service.v1.diff-service"]
+  default = ["walking"]
+`,
 };

@@ -15,6 +15,14 @@ function blobOf(name: string): LayerBlob {
   return { digest: name, sizeBytes: 1, file: name, read: async () => new Uint8Array(1) };
 }
 
+function bind(source: string): Mount {
+  return { type: "bind", source, options: ["rw", "rbind"] };
+}
+
+function overlay(...options: string[]): Mount {
+  return { type: "overlay", source: "overlay", options };
+}
+
 function apply(
   node: TestNode,
   mounts: readonly Mount[],
@@ -27,12 +35,6 @@ describe("snapshotIdOf()", () => {
   using scratch = scratchFolder("unit");
   const directories = new SnapshotDirectories(scratch.path, new FakeTrees());
   const upper = directories.upper(7);
-  const bind = (source: string): Mount => ({ type: "bind", source, options: ["rw", "rbind"] });
-  const overlay = (...options: string[]): Mount => ({
-    type: "overlay",
-    source: "overlay",
-    options,
-  });
 
   test("knows our directory in a bind and in an overlay", () => {
     expect(snapshotIdOf(directories, [bind(upper)])).toBe(7);
