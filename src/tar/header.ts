@@ -103,7 +103,11 @@ function dialectOf(block: Buffer): Dialect {
   const magic = block.toString("latin1", ustarField.magic, ustarField.magic + gnuMagic.length);
   if (magic === gnuMagic) return "gnu";
   if (!magic.startsWith(ustarMagic)) return "v7";
-  const trailer = block.toString("latin1", starField.trailer, starField.trailer + starTrailer.length);
+  const trailer = block.toString(
+    "latin1",
+    starField.trailer,
+    starField.trailer + starTrailer.length,
+  );
   return trailer === starTrailer ? "star" : "ustar";
 }
 

@@ -125,11 +125,6 @@ export class TarReader {
     this.#position += sizeBytes;
   }
 
-  /** Reads on to the end of the stream: what is behind the archive belongs to the blob's digest. */
-  async drain(): Promise<void> {
-    await this.#source.skip(Infinity);
-  }
-
   /** Stored bytes in a row from here. */
   #runBytes(): number {
     return this.#map === undefined ? this.#stored : this.#runEnd(this.#map) - this.#position;
