@@ -18,7 +18,9 @@ import type { BlobKey } from "../store/layer-blobs.ts";
 import type { BuiltLayer } from "../store/publish.ts";
 import { TiB } from "../util/bytes.ts";
 import { BlobBytes, type BlobSource, type ReadElsewhere } from "./blob-bytes.ts";
-import { build, type BuildEnvironment } from "./build.ts";
+import { build, type BuildEnvironment, type ContentPlace } from "./build.ts";
+import { LowerDirectories } from "./lower-directories.ts";
+import { buildTarTree, type TarTree } from "./tar-tree.ts";
 
 /** What a small blob may become; no layer is near it, and a bomb ends there. */
 const tarBytesMax = 4 * TiB;
@@ -50,19 +52,32 @@ export async function buildFromBlob(
   await using bytes = await BlobBytes.open(request.blob, surroundings.read);
   const tar = new TarBytes(bytes, request.blob, surroundings.isCancelled);
   try {
-    const { dependsOnLower, ...layer } = await build(environment, async (place) => {
-      const tree = await readTarTree(tar.pieces(), place, request.base);
+    const { dependsOnLower, hasWhiteouts, ...layer } = await build(environment, async (place) => {
+      const tree = await readTree(tar, place, request.base, environment.chunkBytes);
       await tar.drain();
       await bytes.verify();
       return tree;
     });
     const applied = tar.facts();
     const { diffId: diff_id, tarBytes: tar_bytes } = applied;
-    const blob = dependsOnLower ? undefined : { ...request.key, diff_id, tar_bytes };
+    const place = hasWhiteouts ? request.key.place : ("any" as const);
+    const blob = dependsOnLower ? undefined : { ...request.key, place, diff_id, tar_bytes };
     return { layer: { ...layer, blob }, applied };
   } catch (error) {
     throw await explain(error, bytes, request.blob);
   }
+}
+
+/** The layers below are looked at only where the tar leaves something to them. */
+async function readTree(
+  tar: TarBytes,
+  { sink }: ContentPlace,
+  { root, lower }: LayerBase,
+  chunkBytes: number,
+): Promise<TarTree> {
+  if (lower.length === 0) return buildTarTree(tar.pieces(), { sink, chunkBytes, root });
+  using below = new LowerDirectories(lower);
+  return await buildTarTree(tar.pieces(), { sink, chunkBytes, root, lower: below });
 }
 
 /** The decompressed blob, hashed as it goes by. */

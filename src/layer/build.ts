@@ -34,7 +34,6 @@ export function buildFromDirectory(
 /** Where a reader puts the content of files. */
 export interface ContentPlace {
   readonly sink: ChunkSink;
-  readonly table: ChunkTable;
 }
 
 /** Builds a layer of the tree that `read` makes while it brings the content to the sink. */
@@ -47,7 +46,7 @@ export async function build<Tree extends LayerTree>(
   const writer = new PackWriter(paths);
   try {
     const sink = new ChunkSink({ database, table, writer, reserve, chunkBytesMax: chunkBytes });
-    const tree = await read({ sink, table });
+    const tree = await read({ sink });
     await sink.flush();
     writer.sync();
     return { ...tree, table, restoredChunks: sink.restoredChunks };

@@ -102,7 +102,7 @@ export class NodeLayerStore implements LayerStore {
   }
 
   apply(blob: LayerBlob, base: LayerBase, signal: AbortSignal): Promise<BlobLayer> {
-    const key = { digest: blob.digest, root: rootText(base) };
+    const key = keyOf(blob, base);
     // One at a time: whoever comes second finds what the first has built.
     return this.#blobLocks.run([blob.digest], async () => {
       refuseCancelled(blob, signal);
@@ -289,9 +289,11 @@ export class NodeLayerStore implements LayerStore {
   }
 }
 
-/** What the root of the layer is like where the blob says nothing of it. */
-function rootText({ root: { mode, uid, gid } }: LayerBase): string {
-  return `${mode.toString(8)} ${uid}:${gid}`;
+/** What decides how the layer turns out, but for what it takes from those below. */
+function keyOf({ digest }: LayerBlob, { root, lower }: LayerBase): BlobKey {
+  const { mode, uid, gid } = root;
+  const place = lower.length === 0 ? "first" : "upper";
+  return { digest, root: `${mode.toString(8)} ${uid}:${gid}`, place };
 }
 
 function refuseCancelled({ digest }: LayerBlob, { aborted }: AbortSignal): void {

@@ -13,9 +13,10 @@
  */
 import { readdir, stat } from "node:fs/promises";
 import { AppError } from "../errors.ts";
-import type { SnapshotContext } from "./context.ts";
+import { acquireChain, type SnapshotContext } from "./context.ts";
 import type { AppliedBlob, BlobLayer, LayerBlob, LayerBase, Mount } from "./contract.ts";
 import { idOfDirectory, type SnapshotDirectories } from "./directories.ts";
+import { layerDirectory } from "./mounts.ts";
 import type { SnapshotRecord } from "./rows.ts";
 
 /** Undefined where the mounts are not of an active snapshot of ours that can take the blob. */
@@ -94,19 +95,13 @@ async function noteLayer(
 }
 
 /** What the layer lies on: its own directory says which attributes its root has by itself. */
-async function baseOf(
-  { metadata, directories }: SnapshotContext,
-  { id, parentId }: SnapshotRecord,
-): Promise<LayerBase> {
-  const { mode, uid, gid } = await stat(directories.upper(id));
-  const lower = metadata
-    .chain(parentId)
-    .map((link) =>
-      link.layer.kind === "image"
-        ? ({ kind: "image", layerId: link.layer.layerId } as const)
-        : ({ kind: "directory", path: directories.upper(link.id) } as const),
-    );
-  return { root: { mode, uid, gid }, lower };
+async function baseOf(context: SnapshotContext, active: SnapshotRecord): Promise<LayerBase> {
+  const { id, parentId } = active;
+  const chain = context.metadata.chain(parentId);
+  await acquireChain(context, id, chain);
+  const { mode, uid, gid } = await stat(context.directories.upper(id));
+  const lower = new Set(chain.map((link) => layerDirectory(context, link)));
+  return { root: { mode, uid, gid }, lower: [...lower] };
 }
 
 function cannotApplyOnTop({ name }: SnapshotRecord): AppError {

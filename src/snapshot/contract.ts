@@ -114,13 +114,9 @@ export interface LayerBlob {
 export interface LayerBase {
   /** Of the root directory, where the layer says nothing of it; `mode` as `st_mode`. */
   readonly root: { readonly mode: number; readonly uid: number; readonly gid: number };
-  /** Nearest first. */
-  readonly lower: readonly LowerLayer[];
+  /** The directories of the layers below, images mounted; nearest first. */
+  readonly lower: readonly string[];
 }
-
-export type LowerLayer =
-  | { readonly kind: "image"; readonly layerId: number }
-  | { readonly kind: "directory"; readonly path: string };
 
 /** What a blob turned out to hold. */
 export interface AppliedBlob {

@@ -51,10 +51,12 @@ CREATE TABLE layer_blobs (
   digest TEXT NOT NULL,
   -- Attributes the root directory had by default, for few layers have an entry for it.
   root TEXT NOT NULL,
+  -- Where in the chain: a first layer has nothing that a whiteout could hide, and so keeps none.
+  place TEXT NOT NULL CHECK (place IN ('first', 'upper', 'any')),
   diff_id TEXT NOT NULL,
   tar_bytes INTEGER NOT NULL,
   layer INTEGER NOT NULL REFERENCES layers (id),
-  PRIMARY KEY (digest, root)
+  PRIMARY KEY (digest, root, place)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX layer_blobs_by_layer ON layer_blobs (layer);

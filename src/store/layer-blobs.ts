@@ -10,9 +10,13 @@ export interface BlobKey {
   readonly digest: string;
   /** The default attributes of the root directory, as text. */
   readonly root: string;
+  /** Below it, a first layer has nothing that a whiteout could hide, and so keeps none. */
+  readonly place: "first" | "upper";
 }
 
-export interface BlobRow extends BlobKey {
+export interface BlobRow extends Omit<BlobKey, "place"> {
+  /** `any` where it makes no difference. */
+  readonly place: BlobKey["place"] | "any";
   readonly diff_id: string;
   readonly tar_bytes: number;
   readonly layer: number;
@@ -24,19 +28,19 @@ export interface KnownLayer extends BlobRow {
 }
 
 export function findLayerBlob(database: Database, key: BlobKey): KnownLayer | undefined {
-  const query = database.query<KnownLayer, [string, string]>(
+  const query = database.query<KnownLayer, [string, string, string]>(
     `SELECT layer_blobs.*, layers.inodes FROM layer_blobs JOIN layers ON layers.id = layer
-     WHERE digest = ? AND root = ?`,
+     WHERE digest = ? AND root = ? AND place IN ('any', ?)`,
   );
-  return query.get(key.digest, key.root) ?? undefined;
+  return query.get(key.digest, key.root, key.place) ?? undefined;
 }
 
 /** The caller holds the lock of the store. */
 export function enterLayerBlob(database: Database, row: BlobRow): void {
   database
     .query(
-      `INSERT OR REPLACE INTO layer_blobs (digest, root, diff_id, tar_bytes, layer)
-       VALUES (?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO layer_blobs (digest, root, place, diff_id, tar_bytes, layer)
+       VALUES (?, ?, ?, ?, ?, ?)`,
     )
-    .run(row.digest, row.root, row.diff_id, row.tar_bytes, row.layer);
+    .run(row.digest, row.root, row.place, row.diff_id, row.tar_bytes, row.layer);
 }

@@ -7,6 +7,7 @@
 import { ensurePackages } from "../../scripts/lib/apt.ts";
 import { ensureForky } from "../../scripts/lib/forky.ts";
 import { runCommand } from "../../scripts/lib/process.ts";
+import type { Differ } from "./image/model.ts";
 import { goArchitecture } from "./image/oci.ts";
 
 export interface ContainerdPaths {
@@ -22,6 +23,10 @@ export interface ContainerdPaths {
 
 export interface Flavour {
   readonly name: string;
+  /** Who unpacks layers for the snapshotter. */
+  readonly differ: Differ;
+  /** Whether containerd asks us to apply layers and we hand them back to it. */
+  readonly isDelegated: boolean;
   /** Installs what is missing and prepares the folder that is shared with the daemon. */
   prepare(paths: ContainerdPaths): Promise<void>;
   config(paths: ContainerdPaths): string;
@@ -55,6 +60,8 @@ oom_score = 0
 /** Debian 12's own packages. */
 export const containerd16: Flavour = {
   name: "containerd 1.6",
+  differ: "containerd",
+  isDelegated: false,
   prepare: () => ensurePackages(["containerd", "runc"]),
   config: (paths) =>
     commonConfig(paths, 2, [
@@ -121,6 +128,8 @@ ${differ === undefined ? "" : `    differ = "${differ}"\n`}`,
 /** Debian forky's package in a tree and a mount namespace of its own. */
 export const containerd21: Flavour = {
   name: "containerd 2.1",
+  differ: "containerd",
+  isDelegated: false,
   async prepare(paths) {
     forkyTree = await ensureForky();
     await runCommand(["mount", "--bind", paths.shared, paths.shared]);
@@ -141,6 +150,7 @@ export const containerd21: Flavour = {
 export const containerd21WithDiff: Flavour = {
   ...containerd21,
   name: "containerd 2.1 with the Diff service",
+  differ: "ours",
   config: (paths) => `${forkyConfig(paths, [
     { snapshotter: "dedup", differ: "dedup-diff" },
     { snapshotter: "overlayfs", differ: "walking" },
@@ -150,4 +160,12 @@ export const containerd21WithDiff: Flavour = {
 [plugins."io.containerd.service.v1.diff-service"]
   default = ["walking"]
 `,
+};
+
+/** The same with a daemon whose `diff.enabled` is false. */
+export const containerd21Delegated: Flavour = {
+  ...containerd21WithDiff,
+  name: "containerd 2.1 with the Diff service switched off",
+  differ: "containerd",
+  isDelegated: true,
 };

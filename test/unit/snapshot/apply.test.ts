@@ -89,10 +89,7 @@ describe("Snapshotter.applyBlob()", () => {
     await apply(node, mounts);
     expect(node.layerStore.applied[0]?.base).toEqual({
       root: { mode: 0o041770, uid: 5, gid: 6 },
-      lower: [
-        { kind: "directory", path: join(node.root, "snapshots", "2", "fs") },
-        { kind: "image", layerId: 101 },
-      ],
+      lower: [join(node.root, "snapshots", "2", "fs"), node.mounts.directory(101)],
     });
   });
 
