@@ -43,7 +43,7 @@ export class ByteSource {
     let filled = 0;
     while (filled < target.length && (await this.#hasMore())) {
       const count = Math.min(target.length - filled, this.#piece.length - this.#at);
-      target.set(this.#piece.subarray(this.#at, this.#at + count), filled);
+      this.#piece.copy(target, filled, this.#at, this.#at + count);
       this.#at += count;
       filled += count;
     }

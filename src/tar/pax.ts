@@ -66,8 +66,8 @@ export function parsePaxRecords(bytes: Buffer, offset: number): Map<ByteString, 
   for (let at = 0; at < bytes.length;) {
     const bodyStart = bytes.indexOf(space, at) + 1;
     const end = at + recordLength(bytes, at, bodyStart - 1, offset);
-    const equals = bytes.subarray(0, end).indexOf(equalsSign, bodyStart);
-    if (bodyStart >= end || bytes[end - 1] !== lineEnd || equals < bodyStart) {
+    const equals = bytes.indexOf(equalsSign, bodyStart);
+    if (equals < bodyStart || equals >= end || bytes[end - 1] !== lineEnd) {
       throw recordError(offset + at, 'not of the form "length key=value"');
     }
     const key = bytes.toString("latin1", bodyStart, equals) as ByteString;
@@ -103,7 +103,9 @@ export interface PaxTime {
 
 /** `[-]<seconds>[.<fraction>]`, digits after the ninth cut off; undefined for anything else. */
 export function parsePaxTime(text: string): PaxTime | undefined {
-  const [whole = "", fraction = ""] = text.split(/\.(.*)/s, 2);
+  const point = text.indexOf(".");
+  const whole = point < 0 ? text : text.slice(0, point);
+  const fraction = point < 0 ? "" : text.slice(point + 1);
   const seconds = parseDecimal(whole);
   if (seconds === undefined || !/^[0-9]*$/.test(fraction)) return undefined;
   const nanoseconds = Number(fraction.slice(0, 9).padEnd(9, "0"));

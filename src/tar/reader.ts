@@ -104,9 +104,10 @@ export class TarReader {
         this.skipHole(hole);
         filled += hole;
       } else {
-        const part = target.subarray(filled, filled + Math.min(count - filled, this.#runBytes()));
-        await this.#readStored(part);
-        filled += part.length;
+        const end = filled + Math.min(count - filled, this.#runBytes());
+        const isWhole = filled === 0 && end === target.length;
+        await this.#readStored(isWhole ? target : target.subarray(filled, end));
+        filled = end;
       }
     }
     return count;

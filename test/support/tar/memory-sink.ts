@@ -20,7 +20,10 @@ export class MemorySink {
 
   /** The whole content of a file, in pieces. */
   *content(content: FileContent, sizeBytes: number): Generator<Uint8Array, void> {
-    if (content.kind === "inline") return yield content.bytes;
+    if (content.kind === "inline") {
+      yield content.bytes;
+      return;
+    }
     const { chunkSizeBytes } = content;
     const refs = typeof content.chunks === "number" ? [content.chunks] : [...content.chunks];
     for (const [index, ref] of refs.entries()) {

@@ -12,6 +12,8 @@ const oddParts = ["..", ".", "", "a/..", "../.."] as const;
 
 class LayerMaker {
   readonly #picker: Picker;
+  /** Of the layer at hand: most hard links lead to one of them. */
+  #files: string[] = [];
 
   constructor(seed: string) {
     this.#picker = new Picker(seed);
@@ -22,7 +24,8 @@ class LayerMaker {
   }
 
   #layer(): Buffer {
-    const count = 1 + this.#picker.integer(14);
+    const count = 1 + this.#picker.integer(12);
+    this.#files = [];
     return rawTar(Array.from({ length: count }, () => this.#entry()));
   }
 
@@ -37,7 +40,7 @@ class LayerMaker {
   }
 
   #path(): string {
-    const depth = 1 + this.#picker.integer(3);
+    const depth = 1 + Math.min(this.#picker.integer(3), this.#picker.integer(3));
     const parts = Array.from({ length: depth }, () =>
       this.#chance(6) ? this.#one(oddParts) : this.#one(names),
     );
@@ -56,18 +59,26 @@ class LayerMaker {
     };
     const kind = this.#picker.integer(100);
     if (kind < 35) return { ...attributes, name: `${attributes.name}/`, flag: "5" };
-    if (kind < 55) return { ...attributes, content: "content ".repeat(this.#picker.integer(90)) };
-    if (kind < 68) return { ...attributes, flag: "2", linkName: this.#path() };
-    if (kind < 78) return { ...attributes, flag: "1", linkName: this.#path() };
+    if (kind < 60) {
+      if (attributes.pax === undefined) this.#files.push(attributes.name);
+      return { ...attributes, content: "content ".repeat(this.#picker.integer(90)) };
+    }
+    if (kind < 70) return { ...attributes, flag: "2", linkName: this.#path() };
+    if (kind < 78) return { ...attributes, flag: "1", linkName: this.#linkTarget() };
     if (kind < 88) return { ...attributes, name: this.#whiteout(attributes.name) };
     if (kind < 92) return { ...attributes, flag: "6" };
     if (kind < 96) return { ...attributes, flag: this.#one(["3", "4"]), device: [1, 3] };
-    return { ...attributes, ...this.#one([{ flag: "g" }, { flag: "\0" }, { flag: "7" }]) };
+    return { ...attributes, flag: this.#one(["g", "\0", "\0", "\0", "7"]) };
+  }
+
+  #linkTarget(): string {
+    const file = this.#picker.oneOf(this.#files);
+    return file === undefined || this.#chance(10) ? this.#path() : file;
   }
 
   #whiteout(path: string): string {
     const slash = path.lastIndexOf("/") + 1;
-    const hidden = this.#one([path.slice(slash), path.slice(slash), ".wh..opq", ".wh.x", ""]);
+    const hidden = this.#one([...names, ".wh..opq", ".wh..opq", ".wh.x", path.slice(slash)]);
     return `${path.slice(0, slash)}.wh.${hidden}`;
   }
 
