@@ -12,14 +12,19 @@
  */
 import { readSync } from "node:fs";
 import { openFlag } from "../../ffi/constants.ts";
-import { close, open, openDirectoryAt, openRegularAt } from "../../ffi/file.ts";
-import { readLinkAt, seekData } from "../../ffi/file.ts";
+import {
+  close,
+  open,
+  openDirectoryAt,
+  openRegularAt,
+  readLinkAt,
+  seekData,
+} from "../../ffi/file.ts";
 import { statAt, statOf, type FileStatus } from "../../ffi/status.ts";
 import { getXattr, listXattrs } from "../../ffi/xattr.ts";
 import { AppError } from "../errors.ts";
 import { fileType, type Xattr } from "../erofs/tree.ts";
-import type { ByteString } from "../util/byte-string.ts";
-import { displayName } from "../util/byte-string.ts";
+import { displayName, type ByteString } from "../util/byte-string.ts";
 import type { ContentSource } from "./file-content.ts";
 import type { LowerDirectory, LowerEntry, LowerFile, LowerTree } from "./tar-lower.ts";
 

@@ -257,16 +257,17 @@ describe("Apply of a wrong blob", () => {
   });
 });
 
-describe("Apply hands to containerd", () => {
-  async function handedOver(blob: Buffer, mediaType?: string): Promise<void> {
-    content.put(blob);
-    const mounts = await snapshots.prepare(crypto.randomUUID(), "");
-    const descriptor = descriptorOf(blob, mediaType);
-    expect(await diff.apply(descriptor, mounts)).toEqual(FakeContainerd.answer);
-    expect(containerd.applied.at(-1)?.request).toMatchObject({ diff: descriptor, mounts });
-    await expectNothingStored();
-  }
+/** Applies a right blob that the daemon is expected not to apply itself. */
+async function handedOver(blob: Buffer, mediaType?: string): Promise<void> {
+  content.put(blob);
+  const mounts = await snapshots.prepare(crypto.randomUUID(), "");
+  const descriptor = descriptorOf(blob, mediaType);
+  expect(await diff.apply(descriptor, mounts)).toEqual(FakeContainerd.answer);
+  expect(containerd.applied.at(-1)?.request).toMatchObject({ diff: descriptor, mounts });
+  await expectNothingStored();
+}
 
+describe("Apply hands to containerd", () => {
   test("a type it does not know", () => handedOver(simpleBlob, "application/octet-stream"));
 
   test("a blob that is as it should be, but no tar", async () => {
