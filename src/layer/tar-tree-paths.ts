@@ -63,6 +63,7 @@ export class TreePaths {
 
   add(parent: Directory, name: ByteString, inode: Inode): void {
     if (name.length > nameBytesMax) throw pathError(`a name of ${name.length} bytes`);
+    if (name.includes("\0")) throw pathError("a name with a NUL byte");
     this.#inodes.charge(name.length);
     parent.entries.set(name, inode);
   }

@@ -132,9 +132,9 @@ describe("buildTarTree() reads what is written by", () => {
     using scratch = scratchFolder("tar");
     const understood = archivers.filter(({ isUnderstood = true }) => isUnderstood);
     const tars: Buffer[][] = [];
-    for (const { write } of understood) {
+    for (const archiver of understood) {
       const file = join(scratch.path, "archive.tar");
-      await write(source, file);
+      await archiver.write(source, file);
       tars.push([readFileSync(file)]);
     }
     const results = await compareChains(join(scratch.path, "chains"), tars);
