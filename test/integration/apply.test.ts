@@ -23,6 +23,7 @@ import { mounted } from "../support/mounted.ts";
 import { randomBytes } from "../support/random.ts";
 import { rejection } from "../support/rejection.ts";
 import { SnapshotsClient } from "../support/snapshots-client.ts";
+import { rawTar } from "../support/tar/raw-tar.ts";
 import { readTree } from "../support/tree.ts";
 
 let folder: ScratchFolder;
@@ -159,6 +160,36 @@ describe("Apply", () => {
     const mountsOfLost = await snapshots.prepare("lost", "");
     const lost = diff.apply(descriptorOf(Buffer.from("lost")), mountsOfLost);
     expect(await rejection(lost)).toMatchObject({ code: status.NOT_FOUND });
+  });
+
+  test("takes from the layers below what the tar leaves to them", async () => {
+    const [base, other] = [0o701, 0o750].map((mode) => [
+      directory(""),
+      directory("data", { mode, uid: 7, gid: 8, mtimeNs: 1_234_567_890_000_000_001n }),
+      file("data/large", randomBytes(`large ${mode}`, 300_000)),
+    ]);
+    if (base === undefined || other === undefined) throw new Error("two layers are two");
+    await pull("base", "", writeTar(base), ociTar);
+    await pull("other", "", writeTar(other), ociTar);
+    const above = rawTar([
+      { name: "data/linked", flag: "1", linkName: "data/large", mode: 0o640 },
+      { name: "data/new", content: "in a directory that is not in the tar\n" },
+    ]);
+    for (const [parent, layer] of [
+      ["base", base],
+      ["other", other],
+    ] as const) {
+      await pull(`above ${parent}`, parent, above, ociTar);
+      using view = mounted(await snapshots.view(`view ${parent}`, `above ${parent}`));
+      const [before, after] = [expectedTree([layer], "ours"), readTree(view.path)];
+      expect(after.get("data")).toEqual(before.get("data"));
+      expect(after.get("data/large")).toEqual(before.get("data/large"));
+      expect(after.get("data/linked")?.content).toBe(before.get("data/large")?.content ?? "");
+      expect(after.get("data/linked")?.mode).toBe("0640");
+      expect([...after.keys()]).toEqual(["", "data", "data/large", "data/linked", "data/new"]);
+    }
+    expect((await daemon.stats()).conversions).toMatchObject({ done: 4, skipped: 0 });
+    expect(containerd.applied).toEqual([]);
   });
 
   test("builds a layer once, whoever wants it", async () => {
