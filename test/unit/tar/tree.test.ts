@@ -54,7 +54,7 @@ async function* emptyFiles(count: number): AsyncGenerator<Uint8Array, void> {
   for (let index = 0; index < count; index += 1000) {
     for (let at = 0; at < 1000; at++) {
       const digits = String(index + at).padStart(7, "0");
-      const digitSum = [...digits].reduce((total, digit) => total + Number(digit), 0);
+      const digitSum = Array.from(digits).reduce((total, digit) => total + Number(digit), 0);
       zero.copy(piece, at * 512);
       piece.write(digits, at * 512 + 1);
       piece.write((sum + digitSum).toString(8).padStart(6, "0"), at * 512 + 148);
