@@ -7,9 +7,10 @@ import { status } from "@grpc/grpc-js";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
+import { waitUntil } from "../../scripts/lib/process.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import type { Descriptor } from "../../src/rpc/gen/containerd/types/descriptor.ts";
-import { KiB } from "../../src/util/bytes.ts";
+import { GiB, KiB, MiB } from "../../src/util/bytes.ts";
 import { TestDaemon } from "../support/daemon.ts";
 import { ContentFolder, descriptorOf, DiffClient } from "../support/diff-client.ts";
 import { diskUsage } from "../support/disk-usage.ts";
@@ -23,7 +24,7 @@ import { mounted } from "../support/mounted.ts";
 import { randomBytes } from "../support/random.ts";
 import { rejection } from "../support/rejection.ts";
 import { SnapshotsClient } from "../support/snapshots-client.ts";
-import { rawTar } from "../support/tar/raw-tar.ts";
+import { rawHeader, rawTar } from "../support/tar/raw-tar.ts";
 import { readTree } from "../support/tree.ts";
 
 let folder: ScratchFolder;
@@ -233,6 +234,24 @@ describe("Apply", () => {
     }
     await snapshots.commit("layer", "k");
     expect(await differences("layer", [simple])).toEqual([]);
+  });
+
+  test("stops when the client is gone, and leaves nothing", async () => {
+    // Small as a blob, seconds of work as a tar.
+    const header = rawHeader({ name: "zeros", sizeBytes: 8 * GiB });
+    const zeros = zstdCompressSync(Buffer.alloc(64 * MiB));
+    const frames = Array.from({ length: 128 }, () => zeros);
+    const blob = Buffer.concat([zstdCompressSync(header), ...frames]);
+    content.put(blob);
+    const mounts = await snapshots.prepare("k", "");
+    const controller = new AbortController();
+    const applied = rejection(diff.apply(descriptorOf(blob), mounts, controller.signal));
+    await waitUntil(async () => (await daemon.stats()).conversions.running === 1, "it starts");
+    controller.abort();
+    expect(await applied).toMatchObject({ code: status.CANCELLED });
+    await waitUntil(async () => (await daemon.stats()).conversions.running === 0, "it stops");
+    expect((await daemon.stats()).conversions).toMatchObject({ done: 0, failed: 1 });
+    await expectNothingStored();
   });
 
   test("refuses to commit what was written after it", async () => {

@@ -54,13 +54,22 @@ export class DiffClient implements Disposable {
     this.#client = new GeneratedClient(`unix:${socket}`, credentials.createInsecure());
   }
 
-  /** Applies a blob; resolves with the descriptor of the tar. */
-  async apply(diff: Descriptor, mounts: Mount[]): Promise<Descriptor | undefined> {
+  /**
+   * Applies a blob; resolves with the descriptor of the tar.
+   *
+   * @param signal cancels the call
+   */
+  async apply(
+    diff: Descriptor,
+    mounts: Mount[],
+    signal?: AbortSignal,
+  ): Promise<Descriptor | undefined> {
     const request = { diff, mounts, payloads: new Map(), syncFs: false };
     const response = await new Promise<ApplyResponse>((resolve, reject) => {
-      this.#client.apply(request, (error: ServiceError | null, answer) =>
+      const call = this.#client.apply(request, (error: ServiceError | null, answer) =>
         error === null ? resolve(answer) : reject(error),
       );
+      signal?.addEventListener("abort", () => call.cancel());
     });
     return response.applied;
   }
