@@ -21,7 +21,7 @@ import { ensureForky } from "../../scripts/lib/forky.ts";
 import { type ScratchFolder, scratchFolder } from "../../scripts/lib/temp.ts";
 import { byteStringOfText } from "../../src/util/byte-string.ts";
 import { KiB, MiB } from "../../src/util/bytes.ts";
-import { PackedContent } from "../support/packed-content.ts";
+import { leadBlocks, PackedContent } from "../support/packed-content.ts";
 import {
   chunkedFile,
   directory,
@@ -145,6 +145,17 @@ function writeSample({ root, content }: Sample): { image: string; packs: string[
   return { image, packs: [content.write(folder.path)] };
 }
 
+/**
+ * Makes the image file the pack, with the image at its start. fsck.erofs 1.9 finds compressed
+ * content on a device, but then reads it from the image file at the offset in the device.
+ */
+function foldPack(path: string, pack: Buffer): void {
+  const image = readFileSync(path);
+  if (image.length > leadBlocks * 4096) throw new Error("the image reaches into the content");
+  image.copy(pack);
+  writeFileSync(path, pack);
+}
+
 describe.skipIf(process.getuid?.() !== 0).each(codecs)("an image with %s", (_, codec) => {
   test.each(modes)("reads as it was written: $method, direct I/O $directIo", async (mode) => {
     const sample = await makeSample(codec, mode.directIo ? 1 : 2);
@@ -158,6 +169,7 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("an image with %s", (_, c
   test("is extracted by fsck.erofs as it was written", async () => {
     const sample = await makeSample(codec, 3);
     const { image, packs } = writeSample(sample);
+    foldPack(image, sample.content.bytes());
     const extracted = join(folder.path, "extracted");
     mkdirSync(extracted);
     const loader = join(forky, "lib64/ld-linux-x86-64.so.2");

@@ -11,6 +11,8 @@ import { encodeExtent, type ExtentCodec } from "../../src/erofs/extent-codec.ts"
 import type { Device, PlanOptions } from "../../src/erofs/write.ts";
 
 const blockBytes = 4096;
+/** Blocks at the start of the pack that hold nothing, room for an image. */
+export const leadBlocks = 1024;
 
 interface StoredChunk {
   readonly block: number;
@@ -24,13 +26,13 @@ export class PackedContent {
   readonly #start: number;
   readonly #chunks: StoredChunk[] = [];
   readonly #bundles = new Map<number, Bundle>();
-  readonly #blocks: Buffer[] = [];
+  readonly #blocks: Buffer[] = [Buffer.alloc(leadBlocks * blockBytes)];
   #next: number;
 
   constructor(codec: ExtentCodec, start: number) {
     this.#codec = codec;
     this.#start = start;
-    this.#next = start;
+    this.#next = start + leadBlocks;
   }
 
   addPlain(content: Uint8Array): number {
@@ -85,11 +87,11 @@ export class PackedContent {
   /** Writes the pack; returns its path. */
   write(folder: string): string {
     const path = join(folder, "pack");
-    writeFileSync(path, Buffer.concat(this.#blocks));
+    writeFileSync(path, this.bytes());
     return path;
   }
 
-  /** The blocks of the pack, for changes. */
+  /** The whole pack. */
   bytes(): Buffer {
     return Buffer.concat(this.#blocks);
   }
