@@ -19,9 +19,9 @@ import { openRoot, type OpenRoot } from "./root.ts";
 import { Snapshotter } from "./snapshot/snapshotter.ts";
 import {
   allLayerIds,
+  endOfPack,
   findLayer,
   imageIdentity,
-  lastChunkOfPack,
   packIdsOf,
   type LayerRow,
 } from "./store/index-database.ts";
@@ -177,7 +177,7 @@ function openLayerStore(
     allocator: root.allocator,
     mounts,
     isReferenced: (layerId) => root.metadata.isLayerReferenced(layerId),
-    isPackEmpty: (packId) => lastChunkOfPack(root.index, packId) === undefined,
+    isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     log,
   });
 }

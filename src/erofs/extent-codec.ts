@@ -36,7 +36,7 @@ export async function encodeExtent(
   if (content.length <= blockSizeBytes) return undefined;
   const compressed =
     algorithm === compressionAlgorithm.zstd
-      ? await Bun.zstdCompress(content as Uint8Array<ArrayBuffer>, { level })
+      ? await Bun.zstdCompress(content, { level })
       : await deflateRawAsync(content, { level });
   const blocks = contentBlocks(compressed.length);
   // A deflate stream may begin with a zero (a stored block), which reads as padding.

@@ -13,12 +13,21 @@ import { join } from "node:path";
 import { realtimeNs } from "../../ffi/time.ts";
 import { AppError } from "../errors.ts";
 import { emitImage, planImage } from "../erofs/write.ts";
-import type { Directory } from "../erofs/tree.ts";
+import type { ChunkRef, Directory } from "../erofs/tree.ts";
+import { defined } from "../util/assert.ts";
+import { toHex } from "../util/bytes.ts";
 import { sha256OfFile } from "../util/file-hash.ts";
 import { insertRows } from "../util/sqlite.ts";
 import type { ChunkTable } from "./chunk-table.ts";
-import { findChunks, findLayerByImage } from "./index-database.ts";
-import { blocksFor, firstBlockOfPack, packBlocks, packOfBlock, blockBytes } from "./layout.ts";
+import { type BundleRow, findLayerByImage } from "./index-database.ts";
+import {
+  blockBytes,
+  type ChunkPlace,
+  firstBlockOfPack,
+  packBlocks,
+  packOfBlock,
+} from "./layout.ts";
+import { packingOf } from "./packing.ts";
 import { storageError } from "./pack-writer.ts";
 import { imagePath, type StorePaths } from "./paths.ts";
 
@@ -64,7 +73,7 @@ export function publishLayer(
 ): PublishedLayer {
   const unneededChunks = settleAddresses(database, layer.table);
   const { restoredChunks } = layer;
-  const image = writeImage(paths, layer);
+  const image = writeImage(database, paths, layer);
   try {
     const existing = findLayerByImage(database, image.sha256);
     const reused = existing !== undefined;
@@ -79,27 +88,40 @@ export function publishLayer(
 
 /** Looks up all chunks again, for another layer may have come first; counts what is unneeded. */
 function settleAddresses(database: Database, table: ChunkTable): number {
+  const refs = Array.from({ length: table.length }, (_, ref) => ref);
+  const known = table.findKnown(database, refs);
+  const written = new Map<string, ChunkRef>();
   let unneeded = 0;
-  const missing = new Set<number>();
-  for (let ref = 0; ref < table.length; ref++) {
-    if (table.originOf(ref) === "known") missing.add(ref);
+  let missing = 0;
+  for (const ref of refs) {
+    const row = known.get(ref);
+    if (row !== undefined) {
+      if (table.originOf(ref) === "written") unneeded += 1;
+      table.settle(ref, row, "known");
+    } else if (table.originOf(ref) === "known") {
+      missing += 1;
+    } else if (settleTwin(table, ref, written)) {
+      unneeded += 1;
+    }
   }
-  const hashes = Array.from({ length: table.length }, (_, ref) => table.sha256Of(ref));
-  findChunks(database, hashes, (row) => {
-    const ref = table.find(row.sha256);
-    if (ref === undefined) return;
-    if (table.originOf(ref) === "written") unneeded += 1;
-    table.settle(ref, row.block, "known");
-    missing.delete(ref);
-  });
-  if (missing.size > 0) {
-    const message = `${missing.size} chunks were deleted while the layer was built`;
-    throw new AppError("unavailable", message);
-  }
-  return unneeded;
+  if (missing === 0) return unneeded;
+  const message = `${missing} chunks were deleted while the layer was built`;
+  throw new AppError("unavailable", message);
 }
 
-function writeImage(paths: StorePaths, layer: BuiltLayer): ImageFile {
+/**
+ * The same content may have come in a file with holes and in one without, and been written raw for
+ * both. Settles the second at the place of the first, which `written` knows by content and encoding.
+ */
+function settleTwin(table: ChunkTable, ref: ChunkRef, written: Map<string, ChunkRef>): boolean {
+  const key = `${table.storedOf(ref).encoding} ${toHex(table.sha256Of(ref))}`;
+  const twin = written.get(key);
+  if (twin === undefined) written.set(key, ref);
+  else table.settle(ref, table.storedOf(twin), "known");
+  return twin !== undefined;
+}
+
+function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): ImageFile {
   const { table } = layer;
   const packs = new Set<number>();
   for (let ref = 0; ref < table.length; ref++) packs.add(packOfBlock(table.blockOf(ref)));
@@ -109,7 +131,9 @@ function writeImage(paths: StorePaths, layer: BuiltLayer): ImageFile {
     blocks: packBlocks,
     uniaddr: firstBlockOfPack(packId),
   }));
-  const plan = planImage(layer.root, { devices, blockOf: (ref) => table.blockOf(ref) });
+  const packing = packingOf(database, table);
+  const blockOf = (ref: ChunkRef) => table.blockOf(ref);
+  const plan = planImage(layer.root, { devices, blockOf, ...(packing && { packing }) });
   const path = join(paths.images, `new-${crypto.randomUUID()}`);
   const file = openSync(path, "wx", 0o600);
   try {
@@ -176,40 +200,67 @@ function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): n
 }
 
 function insertChunks(database: Database, layerId: number, table: ChunkTable): void {
-  const refs = Array.from({ length: table.length }, (_, ref) => ref);
-  const written = refs.filter((ref) => table.originOf(ref) === "written");
+  insertContent(database, table);
+  const usesByPlace = new Map<ChunkPlace, number>();
+  for (let ref = 0; ref < table.length; ref++) {
+    const { place } = table.storedOf(ref);
+    usesByPlace.set(place, (usesByPlace.get(place) ?? 0) + table.usesOf(ref));
+  }
+  const places = [...usesByPlace.keys()].sort((left, right) => left - right);
   insertRows(
     database,
-    "INSERT INTO chunks (block, sha256, size_bytes, uses)",
-    4,
-    written.map((ref) => [
-      table.blockOf(ref),
-      table.sha256Of(ref) as Uint8Array<ArrayBuffer>,
-      table.sizeOf(ref),
-      0,
-    ]),
-  );
-  refs.sort((left, right) => table.blockOf(left) - table.blockOf(right));
-  insertRows(
-    database,
-    "INSERT INTO layer_chunks (layer, block, uses)",
+    "INSERT INTO layer_chunks (layer, place, uses)",
     3,
-    refs.map((ref) => [layerId, table.blockOf(ref), table.usesOf(ref)]),
+    places.map((place) => [layerId, place, defined(usesByPlace.get(place), "uses of a chunk")]),
   );
   database
     .query(
       `UPDATE chunks SET uses = chunks.uses + used.uses FROM layer_chunks AS used
-       WHERE used.layer = ? AND used.block = chunks.block`,
+       WHERE used.layer = ? AND used.place = chunks.place`,
     )
     .run(layerId);
 }
 
-function addedContentBytes(table: ChunkTable): number {
-  let bytes = 0;
+/** The new chunks, and those of the new bundles that have one of them. */
+function insertContent(database: Database, table: ChunkTable): void {
+  const written = writtenRefs(table);
+  insertRows(
+    database,
+    "INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, extents, uses)",
+    7,
+    written.map((ref) => {
+      const { place, encoding, blocks, extents } = table.storedOf(ref);
+      const sha256 = table.sha256Of(ref) as Uint8Array<ArrayBuffer>;
+      const counts = extents as Uint8Array<ArrayBuffer> | null;
+      return [place, sha256, encoding, table.sizeOf(ref), blocks, counts, 0];
+    }),
+  );
+  insertRows(
+    database,
+    "INSERT INTO bundles (block, blocks, size_bytes, encoding)",
+    4,
+    neededBundles(table).map((row) => [row.block, row.blocks, row.size_bytes, row.encoding]),
+  );
+}
+
+function writtenRefs(table: ChunkTable): ChunkRef[] {
+  const refs: ChunkRef[] = [];
   for (let ref = 0; ref < table.length; ref++) {
-    if (table.originOf(ref) === "written") bytes += blocksFor(table.sizeOf(ref)) * blockBytes;
+    if (table.originOf(ref) === "written") refs.push(ref);
   }
-  return bytes;
+  return refs;
+}
+
+function neededBundles(table: ChunkTable): BundleRow[] {
+  const blocks = new Set(writtenRefs(table).map((ref) => table.blockOf(ref)));
+  return [...table.writtenBundles.values()].filter(({ block }) => blocks.has(block));
+}
+
+function addedContentBytes(table: ChunkTable): number {
+  let blocks = 0;
+  for (const ref of writtenRefs(table)) blocks += table.storedOf(ref).blocks;
+  for (const bundle of neededBundles(table)) blocks += bundle.blocks;
+  return blocks * blockBytes;
 }
 
 function syncDirectory(path: string): void {

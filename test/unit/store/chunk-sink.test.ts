@@ -5,12 +5,19 @@ import { holeChunk } from "../../../src/erofs/tree.ts";
 import { ChunkSink, isZero } from "../../../src/store/chunk-sink.ts";
 import { ChunkTable } from "../../../src/store/chunk-table.ts";
 import { openIndex } from "../../../src/store/index-database.ts";
-import { firstBlockOfPack, packBytes, packOffsetBytes } from "../../../src/store/layout.ts";
+import {
+  firstBlockOfPack,
+  packBytes,
+  packOffsetBytes,
+  placeOf,
+} from "../../../src/store/layout.ts";
 import { PackWriter } from "../../../src/store/pack-writer.ts";
 import { packPath, storePaths, type StorePaths } from "../../../src/store/paths.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 const chunkBytesMax = 1024 * 1024;
+const insertChunk = `INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, uses)
+  VALUES (?, ?, 0, ?, ?, 1)`;
 
 class Fixture implements Disposable {
   readonly #folder = scratchFolder("unit");
@@ -98,9 +105,7 @@ describe("ChunkSink", () => {
     using fixture = new Fixture();
     const known = content(2, 4096);
     const hash = new Bun.CryptoHasher("sha256").update(known).digest();
-    fixture.database
-      .query("INSERT INTO chunks (block, sha256, size_bytes, uses) VALUES (?, ?, ?, 1)")
-      .run(firstBlockOfPack(1) + 1000, hash, 4096);
+    fixture.database.query(insertChunk).run(placeOf(firstBlockOfPack(1) + 1000), hash, 4096, 1);
     fixture.write(firstBlockOfPack(1) + 1000, known);
     for (const seed of [1, 2, 3]) await fixture.add(content(seed, 4096));
     await fixture.sink.flush();
@@ -110,7 +115,7 @@ describe("ChunkSink", () => {
       "known",
       "written",
     ]);
-    expect(fixture.reserved).toEqual([1, 1]);
+    expect(fixture.reserved).toEqual([2]);
     expect(fixture.read(fixture.table.blockOf(2), 4096).equals(content(3, 4096))).toBe(true);
   });
 
@@ -129,9 +134,7 @@ describe("ChunkSink", () => {
     const lost = content(7, 5000);
     const block = firstBlockOfPack(1) + 1000;
     const hash = new Bun.CryptoHasher("sha256").update(lost).digest();
-    fixture.database
-      .query("INSERT INTO chunks (block, sha256, size_bytes, uses) VALUES (?, ?, ?, 1)")
-      .run(block, hash, lost.length);
+    fixture.database.query(insertChunk).run(placeOf(block), hash, lost.length, 2);
     await fixture.add(lost);
     await fixture.sink.flush();
     expect(fixture.sink.restoredChunks).toBe(1);
