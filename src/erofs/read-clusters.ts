@@ -115,11 +115,12 @@ class ClusterReader {
     return count;
   }
 
-  /** An extent of several blocks whose head is at `at`; checks every distance. */
+  /** An extent whose head is at `at`; checks every distance. Only a fragment has one block. */
   #readCluster(at: number): { count: number; storedBlocks: number } {
     const first = at + 1 < this.#blocks ? this.#entry(at + 1) : undefined;
-    const count = 1 + (first?.type === clusterType.rest ? first.value >>> 16 : 0);
-    const toHead = (first?.value ?? 0) & 0xffff;
+    if (first?.type !== clusterType.rest) return { count: 1, storedBlocks: 0 };
+    const count = 1 + (first.value >>> 16);
+    const toHead = first.value & 0xffff;
     if ((toHead & storedBlocksFlag) === 0 || count < 2 || count > extentBlocksMax) {
       throw malformed(this.#inode, `the extent at block ${at} has no length`);
     }

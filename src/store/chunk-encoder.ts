@@ -18,6 +18,12 @@ export interface EncodedChunk {
 /** A chunk of more extents is looked at here and there first: media and archives stay as they are. */
 const sampledExtentsMin = 4;
 
+/**
+ * A chunk stays raw unless it saves one block of so many: a file is read faster by plain addresses
+ * than by an index of its blocks, and a single compressed chunk gives all of it the index.
+ */
+const savedBlocksDivisor = 16;
+
 /** `padded` is the content and zeros up to the next block; it must not change meanwhile. */
 export async function encodeChunk(
   codec: ExtentCodec,
@@ -31,13 +37,16 @@ export async function encodeChunk(
     if (sample.every((stored) => stored === undefined)) return { extents: null, pieces: [padded] };
   }
   const stored = await Promise.all(Array.from({ length: count }, (_, index) => encode(index)));
-  if (stored.every((blocks) => blocks === undefined)) return { extents: null, pieces: [padded] };
   const pieces = stored.map((blocks, index) => {
     const start = index * extentBytesMax;
     const length = alignUp(extentLength(sizeBytes, index), blockBytes);
     return blocks ?? padded.subarray(start, start + length);
   });
-  return { extents: Uint8Array.from(pieces, (piece) => piece.length / blockBytes), pieces };
+  const extents = Uint8Array.from(pieces, (piece) => piece.length / blockBytes);
+  const blocks = padded.length / blockBytes;
+  const savedBlocks = blocks - extents.reduce((sum, count) => sum + count, 0);
+  const isWorthIt = savedBlocks * savedBlocksDivisor >= blocks;
+  return isWorthIt ? { extents, pieces } : { extents: null, pieces: [padded] };
 }
 
 function extentOf(padded: Uint8Array, sizeBytes: number, index: number): Uint8Array {

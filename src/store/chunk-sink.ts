@@ -40,17 +40,19 @@ interface StagedChunk {
 export interface ChunkUse {
   /** A chunk of zeros is a hole. */
   readonly mayBeHole: boolean;
+  /** A small chunk shares a bundle with others; if not, it stays as it is. */
+  readonly mayBeBundled: boolean;
   /** The chunk must not be compressed: a file has holes or compressed chunks, not both. */
-  readonly needsRaw: boolean;
+  readonly isRaw: boolean;
 }
 
 export const chunkUse = {
   /** The only chunk of its file. */
-  whole: { mayBeHole: true, needsRaw: false },
+  whole: { mayBeHole: true, mayBeBundled: true, isRaw: false },
   /** One of several, of a file that may have holes. */
-  sparse: { mayBeHole: true, needsRaw: true },
-  /** One of several, of a file that has no holes. */
-  dense: { mayBeHole: false, needsRaw: false },
+  sparse: { mayBeHole: true, mayBeBundled: false, isRaw: true },
+  /** One of several, of a file without holes; a short end would cost the others their plain map. */
+  dense: { mayBeHole: false, mayBeBundled: false, isRaw: false },
 } as const satisfies Record<string, ChunkUse>;
 
 /** True where all bytes are zero; looks no further than the first that is not. */
@@ -103,11 +105,12 @@ export class ChunkSink implements AsyncDisposable {
   }
 
   /** Takes the first `sizeBytes` of the last `space` as a chunk, or as a hole. */
-  put(sizeBytes: number, use: ChunkUse = chunkUse.dense): ChunkRef {
+  put(sizeBytes: number, use: ChunkUse): ChunkRef {
     const bytes = this.#staging.subarray(this.#end, this.#end + sizeBytes);
-    const { mayBeHole, needsRaw } = this.#codec === undefined ? chunkUse.sparse : use;
+    const { mayBeHole, mayBeBundled, isRaw } = this.#codec === undefined ? chunkUse.sparse : use;
     if (mayBeHole && isZero(bytes)) return holeChunk;
     Bun.SHA256.hash(bytes, this.#hash);
+    const needsRaw = isRaw || (!mayBeBundled && sizeBytes <= bundledBytesMax);
     const { table } = this.#options;
     const present = table.use(this.#hash, needsRaw);
     if (present !== undefined) return present;
@@ -165,11 +168,11 @@ export class ChunkSink implements AsyncDisposable {
 
   /** Undefined for a chunk that waits in an open bundle. */
   #startWrite(chunk: StagedChunk): PendingWrite | Promise<PendingWrite> | undefined {
-    const { chunkBytesMax, table } = this.#options;
+    const { table } = this.#options;
     const { ref, sizeBytes } = chunk;
     const codec = table.needsRaw(ref) ? undefined : this.#codec;
     if (codec === undefined) return this.#chunkWrite(ref, null, [this.#paddedOf(chunk)]);
-    if (sizeBytes <= bundledBytesMax && sizeBytes < chunkBytesMax) {
+    if (sizeBytes <= bundledBytesMax) {
       const full = this.#bundle.add(ref, this.#paddedOf(chunk).subarray(0, sizeBytes));
       return full === undefined ? undefined : this.#bundleWrite(full);
     }

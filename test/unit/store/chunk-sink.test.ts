@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { openSync, readSync, closeSync } from "node:fs";
 import { holeChunk } from "../../../src/erofs/tree.ts";
-import { ChunkSink, isZero } from "../../../src/store/chunk-sink.ts";
+import { ChunkSink, chunkUse, isZero } from "../../../src/store/chunk-sink.ts";
 import { ChunkTable } from "../../../src/store/chunk-table.ts";
 import { openIndex } from "../../../src/store/index-database.ts";
 import {
@@ -49,7 +49,7 @@ class Fixture implements Disposable {
 
   async add(bytes: Uint8Array): Promise<number> {
     (await this.sink.space(bytes.length)).set(bytes);
-    return this.sink.put(bytes.length);
+    return this.sink.put(bytes.length, chunkUse.whole);
   }
 
   write(block: number, bytes: Uint8Array): void {
