@@ -36,15 +36,15 @@ export async function encodeChunk(
     const sample = await Promise.all([0, count >> 1, count - 2].map(encode));
     if (sample.every((stored) => stored === undefined)) return { extents: null, pieces: [padded] };
   }
-  const stored = await Promise.all(Array.from({ length: count }, (_, index) => encode(index)));
-  const pieces = stored.map((blocks, index) => {
+  const encoded = await Promise.all(Array.from({ length: count }, (_, index) => encode(index)));
+  const pieces = encoded.map((blocks, index) => {
     const start = index * extentBytesMax;
     const length = alignUp(extentLength(sizeBytes, index), blockBytes);
     return blocks ?? padded.subarray(start, start + length);
   });
   const extents = Uint8Array.from(pieces, (piece) => piece.length / blockBytes);
   const blocks = padded.length / blockBytes;
-  const savedBlocks = blocks - extents.reduce((sum, count) => sum + count, 0);
+  const savedBlocks = blocks - extents.reduce((sum, stored) => sum + stored, 0);
   const isWorthIt = savedBlocks * savedBlocksDivisor >= blocks;
   return isWorthIt ? { extents, pieces } : { extents: null, pieces: [padded] };
 }

@@ -10,12 +10,13 @@ import {
   setDefaultTimeout,
   test,
 } from "bun:test";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compressionAlgorithm } from "../../src/erofs/compression.ts";
 import type { ExtentCodec } from "../../src/erofs/extent-codec.ts";
 import { type Directory, holeChunk } from "../../src/erofs/tree.ts";
 import type { MountMode } from "../../src/mount/contract.ts";
+import { probeCompression } from "../../src/mount/probe-compression.ts";
 import { mountImage, unmountTarget } from "../../src/mount/erofs-mount.ts";
 import { ensureForky } from "../../scripts/lib/forky.ts";
 import { type ScratchFolder, scratchFolder } from "../../scripts/lib/temp.ts";
@@ -189,6 +190,15 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("an image with %s", (_, c
     for (const [name, bytes] of sample.files) {
       if (!readFileSync(join(extracted, name)).equals(bytes)) throw new Error(`${name} differs`);
     }
+  });
+});
+
+describe("probeCompression()", () => {
+  test.each(["zstd", "deflate"] as const)("finds that this kernel reads %s", async (name) => {
+    const request = { compression: name, level: null, mode: modes[0]! };
+    const { codec } = await probeCompression(request, folder.path);
+    expect(codec?.algorithm).toBe(compressionAlgorithm[name]);
+    expect(readdirSync(folder.path)).toEqual([]);
   });
 });
 
