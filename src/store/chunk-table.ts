@@ -99,6 +99,19 @@ export class ChunkTable {
     return this.#entry(ref).needsRaw;
   }
 
+  /** The chunk with the same content that need not be raw; undefined for such a one itself. */
+  twinOf(ref: ChunkRef): ChunkRef | undefined {
+    const { needsRaw, sha256 } = this.#entry(ref);
+    return needsRaw ? this.#byContent.get(keyOf(sha256, false)) : undefined;
+  }
+
+  /** The chunks that are not in the index yet. */
+  *written(): Generator<ChunkRef, void> {
+    for (let ref = 0; ref < this.#entries.length; ref++) {
+      if (this.originOf(ref) === "written") yield ref;
+    }
+  }
+
   usesOf(ref: ChunkRef): number {
     return this.#entry(ref).uses;
   }

@@ -7,20 +7,19 @@
  *
  * @module
  */
-import type { Database } from "bun:sqlite";
+import type { Database, SQLQueryBindings } from "bun:sqlite";
 import { closeSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { realtimeNs } from "../../ffi/time.ts";
 import { AppError } from "../errors.ts";
 import { emitImage, planImage } from "../erofs/write.ts";
 import type { ChunkRef, Directory } from "../erofs/tree.ts";
-import { defined } from "../util/assert.ts";
-import { toHex } from "../util/bytes.ts";
 import { sha256OfFile } from "../util/file-hash.ts";
 import { insertRows } from "../util/sqlite.ts";
 import type { ChunkTable } from "./chunk-table.ts";
 import { type BundleRow, findLayerByImage } from "./index-database.ts";
 import {
+  type BlockAddress,
   blockBytes,
   type ChunkPlace,
   firstBlockOfPack,
@@ -88,20 +87,18 @@ export function publishLayer(
 
 /** Looks up all chunks again, for another layer may have come first; counts what is unneeded. */
 function settleAddresses(database: Database, table: ChunkTable): number {
-  const refs = Array.from({ length: table.length }, (_, ref) => ref);
-  const known = table.findKnown(database, refs);
-  const written = new Map<string, ChunkRef>();
   let unneeded = 0;
   let missing = 0;
-  for (const ref of refs) {
-    const row = known.get(ref);
-    if (row !== undefined) {
-      if (table.originOf(ref) === "written") unneeded += 1;
-      table.settle(ref, row, "known");
-    } else if (table.originOf(ref) === "known") {
-      missing += 1;
-    } else if (settleTwin(table, ref, written)) {
-      unneeded += 1;
+  for (let first = 0; first < table.length; first += lookedUpAtOnce) {
+    const count = Math.min(lookedUpAtOnce, table.length - first);
+    const refs = Array.from({ length: count }, (_, index) => first + index);
+    const known = table.findKnown(database, refs);
+    for (const ref of refs) {
+      const isWritten = table.originOf(ref) === "written";
+      const row = known.get(ref);
+      if (row !== undefined) table.settle(ref, row, "known");
+      if (row !== undefined ? isWritten : isWritten && settleTwin(table, ref)) unneeded += 1;
+      if (row === undefined && !isWritten) missing += 1;
     }
   }
   if (missing === 0) return unneeded;
@@ -109,16 +106,18 @@ function settleAddresses(database: Database, table: ChunkTable): number {
   throw new AppError("unavailable", message);
 }
 
+/** Bounds the rows in memory. */
+const lookedUpAtOnce = 4096;
+
 /**
  * The same content may have come in a file with holes and in one without, and been written raw for
- * both. Settles the second at the place of the first, which `written` knows by content and encoding.
+ * both: then the first does for the second.
  */
-function settleTwin(table: ChunkTable, ref: ChunkRef, written: Map<string, ChunkRef>): boolean {
-  const key = `${table.storedOf(ref).encoding} ${toHex(table.sha256Of(ref))}`;
-  const twin = written.get(key);
-  if (twin === undefined) written.set(key, ref);
-  else table.settle(ref, table.storedOf(twin), "known");
-  return twin !== undefined;
+function settleTwin(table: ChunkTable, ref: ChunkRef): boolean {
+  const twin = table.twinOf(ref);
+  if (twin === undefined || table.storedOf(twin).encoding !== 0) return false;
+  table.settle(ref, table.storedOf(twin), "known");
+  return true;
 }
 
 function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): ImageFile {
@@ -200,18 +199,23 @@ function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): n
 }
 
 function insertChunks(database: Database, layerId: number, table: ChunkTable): void {
-  insertContent(database, table);
-  const usesByPlace = new Map<ChunkPlace, number>();
-  for (let ref = 0; ref < table.length; ref++) {
-    const { place } = table.storedOf(ref);
-    usesByPlace.set(place, (usesByPlace.get(place) ?? 0) + table.usesOf(ref));
-  }
-  const places = [...usesByPlace.keys()].sort((left, right) => left - right);
+  insertRows(
+    database,
+    "INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, extents, uses)",
+    7,
+    chunkRows(table),
+  );
+  insertRows(
+    database,
+    "INSERT INTO bundles (block, blocks, size_bytes, encoding)",
+    4,
+    neededBundles(table).map((row) => [row.block, row.blocks, row.size_bytes, row.encoding]),
+  );
   insertRows(
     database,
     "INSERT INTO layer_chunks (layer, place, uses)",
     3,
-    places.map((place) => [layerId, place, defined(usesByPlace.get(place), "uses of a chunk")]),
+    usesByPlace(table).map(({ place, uses }) => [layerId, place, uses]),
   );
   database
     .query(
@@ -221,44 +225,40 @@ function insertChunks(database: Database, layerId: number, table: ChunkTable): v
     .run(layerId);
 }
 
-/** The new chunks, and those of the new bundles that have one of them. */
-function insertContent(database: Database, table: ChunkTable): void {
-  const written = writtenRefs(table);
-  insertRows(
-    database,
-    "INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, extents, uses)",
-    7,
-    written.map((ref) => {
-      const { place, encoding, blocks, extents } = table.storedOf(ref);
-      const sha256 = table.sha256Of(ref) as Uint8Array<ArrayBuffer>;
-      const counts = extents as Uint8Array<ArrayBuffer> | null;
-      return [place, sha256, encoding, table.sizeOf(ref), blocks, counts, 0];
-    }),
-  );
-  insertRows(
-    database,
-    "INSERT INTO bundles (block, blocks, size_bytes, encoding)",
-    4,
-    neededBundles(table).map((row) => [row.block, row.blocks, row.size_bytes, row.encoding]),
-  );
-}
-
-function writtenRefs(table: ChunkTable): ChunkRef[] {
-  const refs: ChunkRef[] = [];
-  for (let ref = 0; ref < table.length; ref++) {
-    if (table.originOf(ref) === "written") refs.push(ref);
+function* chunkRows(table: ChunkTable): Generator<SQLQueryBindings[], void> {
+  for (const ref of table.written()) {
+    const { place, encoding, blocks, extents } = table.storedOf(ref);
+    const sha256 = table.sha256Of(ref) as Uint8Array<ArrayBuffer>;
+    const counts = extents as Uint8Array<ArrayBuffer> | null;
+    yield [place, sha256, encoding, table.sizeOf(ref), blocks, counts, 0];
   }
-  return refs;
 }
 
+/** How often the layer uses what lies at each place, ascending; two chunks may be one there. */
+function* usesByPlace(table: ChunkTable): Generator<{ place: ChunkPlace; uses: number }, void> {
+  const refs = Uint32Array.from({ length: table.length }, (_, ref) => ref);
+  refs.sort((left, right) => table.storedOf(left).place - table.storedOf(right).place);
+  for (let at = 0; at < refs.length;) {
+    const { place } = table.storedOf(refs[at]!);
+    let uses = 0;
+    for (; at < refs.length && table.storedOf(refs[at]!).place === place; at++) {
+      uses += table.usesOf(refs[at]!);
+    }
+    yield { place, uses };
+  }
+}
+
+/** The new bundles that have a new chunk. */
 function neededBundles(table: ChunkTable): BundleRow[] {
-  const blocks = new Set(writtenRefs(table).map((ref) => table.blockOf(ref)));
+  if (table.writtenBundles.size === 0) return [];
+  const blocks = new Set<BlockAddress>();
+  for (const ref of table.written()) blocks.add(table.blockOf(ref));
   return [...table.writtenBundles.values()].filter(({ block }) => blocks.has(block));
 }
 
 function addedContentBytes(table: ChunkTable): number {
   let blocks = 0;
-  for (const ref of writtenRefs(table)) blocks += table.storedOf(ref).blocks;
+  for (const ref of table.written()) blocks += table.storedOf(ref).blocks;
   for (const bundle of neededBundles(table)) blocks += bundle.blocks;
   return blocks * blockBytes;
 }
