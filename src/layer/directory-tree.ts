@@ -30,7 +30,7 @@ import {
   type Inode,
   type Xattr,
 } from "../erofs/tree.ts";
-import type { ChunkSink } from "../store/chunk-sink.ts";
+import { chunkUse, type ChunkSink } from "../store/chunk-sink.ts";
 import { defined } from "../util/assert.ts";
 import { compareByteStrings, displayName, type ByteString } from "../util/byte-string.ts";
 import { KiB } from "../util/bytes.ts";
@@ -202,6 +202,8 @@ class TreeReader {
     }
     const chunks = new Int32Array(count).fill(holeChunk);
     const isSparse = status.blocks512 * 512 < sizeBytes;
+    const several = isSparse ? chunkUse.sparse : chunkUse.dense;
+    const use = count === 1 ? chunkUse.whole : several;
     for (let index = 0; index < count; index++) {
       if (isSparse) {
         const data = seekData(fd, index * chunkBytes);
@@ -211,7 +213,7 @@ class TreeReader {
       const offset = index * chunkBytes;
       const length = Math.min(chunkBytes, sizeBytes - offset);
       readFully(fd, await sink.space(length), offset, name);
-      const ref = sink.put(length);
+      const ref = sink.put(length, use);
       chunks[index] = ref;
       if (ref !== holeChunk) this.#contentBytes += length;
     }
