@@ -144,7 +144,7 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
     expect(store.check()).toEqual([]);
   });
 
-  test("keeps a bundle as long as it uses one file of it, and then gives the space back", async () => {
+  test("keeps a bundle while it uses one file of it, and then gives the space back", async () => {
     const kept = manySmall(1);
     const first = await store.add(store.makeFolder(manySmall(40)), codec);
     const folder = store.makeFolder(kept);
@@ -201,7 +201,7 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
     expect(store.check()).toEqual([]);
   });
 
-  test("is refused when a bundle it found was deleted meanwhile, and can be built again", async () => {
+  test("is refused when a bundle it found was deleted, and can be built again", async () => {
     const { layerId } = await store.add(store.makeFolder(manySmall(30)), codec);
     const folder = store.makeFolder({ ...manySmall(30), more: "more" });
     const built = await store.build(folder, codec);
