@@ -7,6 +7,7 @@ import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { realtimeNs } from "../ffi/time.ts";
 import type { Config } from "./config/schema.ts";
+import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
 import { type BlobRead, NodeLayerStore } from "./layer/layer-store.ts";
@@ -14,14 +15,15 @@ import type { ImageFiles, MountDriver, MountMode } from "./mount/contract.ts";
 import { NodeLayerMounts } from "./mount/layer-mounts.ts";
 import { parseMountInfo, type MountEntry } from "./mount/mountinfo.ts";
 import { checkMountNamespace } from "./mount/namespace-check.ts";
+import type { CompressionResult } from "./mount/probe-compression.ts";
 import type { ProbeResult } from "./mount/probe.ts";
 import { openRoot, type OpenRoot } from "./root.ts";
 import { Snapshotter } from "./snapshot/snapshotter.ts";
 import {
   allLayerIds,
+  endOfPack,
   findLayer,
   imageIdentity,
-  lastChunkOfPack,
   packIdsOf,
   type LayerRow,
 } from "./store/index-database.ts";
@@ -51,6 +53,8 @@ interface Surroundings {
   readonly config: Config;
   readonly root: OpenRoot;
   readonly log: Logger;
+  /** How content is compressed, once that is known: builders start after that. */
+  codec: ExtentCodec | undefined;
   /** Mounts and unmounts, one at a time; a container that starts waits for them. */
   readonly mounter: WorkerPool;
   /** Conversions. */
@@ -110,13 +114,16 @@ function openSurroundings(
   const configuration = (): WorkerConfiguration => ({
     paths: root.paths,
     chunkBytes: config.chunk_size,
+    codec: surroundings.codec,
   });
   const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
   const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
   const pools = [mounter, builders, housekeeper];
-  return { config, root, log, mounter, builders, housekeeper, pools };
+  const workers = { mounter, builders, housekeeper, pools };
+  const surroundings = { config, root, log, codec: undefined, ...workers };
+  return surroundings;
 }
 
 function mountEntries(): MountEntry[] {
@@ -129,6 +136,7 @@ async function openMounts(surroundings: Surroundings): Promise<NodeLayerMounts> 
   const probe = await mounter.call<ProbeResult>("probeMount", { method });
   for (const { tried, reason } of probe.failed) log.info({ ...tried, reason }, "cannot mount so");
   log.info(probe.mode, "mounting images");
+  await chooseCompression(surroundings, probe.mode);
   const driver: MountDriver = {
     mount: (files, target) => mountVerified(surroundings, files, target, probe.mode),
     unmount: (target) => mounter.call("unmount", target),
@@ -141,6 +149,15 @@ async function openMounts(surroundings: Surroundings): Promise<NodeLayerMounts> 
     idleMs,
     log,
   });
+}
+
+async function chooseCompression(surroundings: Surroundings, mode: MountMode): Promise<void> {
+  const { config, log, mounter } = surroundings;
+  const request = { compression: config.compression, level: config.compression_level, mode };
+  const probe = await mounter.call<CompressionResult>("probeCompression", request);
+  for (const { tried, reason } of probe.failed) log.info({ tried, reason }, "cannot compress so");
+  log.info({ codec: probe.codec ?? "none" }, "compressing content");
+  surroundings.codec = probe.codec;
 }
 
 /** The target is named by the layer, so its image is known here and verified before the mount. */
@@ -180,7 +197,7 @@ function openLayerStore(
     mounts,
     isReferenced: (layerId) => root.metadata.isLayerReferenced(layerId),
     findBlob: (key) => findLayerBlob(root.index, key),
-    isPackEmpty: (packId) => lastChunkOfPack(root.index, packId) === undefined,
+    isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     log,
   });
 }

@@ -9,13 +9,12 @@ import { AppError } from "./errors.ts";
 import { SnapshotMetadata } from "./snapshot/metadata.ts";
 import {
   allLayerIds,
-  lastChunkOfPack,
+  endOfPack,
   openIndex,
   rootId,
   usedPacks,
   verifyIndex,
 } from "./store/index-database.ts";
-import { blocksFor } from "./store/layout.ts";
 import { PackAllocator, verifyPackFile } from "./store/pack-allocator.ts";
 import { storePaths, type StorePaths } from "./store/paths.ts";
 import { tryLockRoot } from "./store/root-lock.ts";
@@ -94,9 +93,6 @@ function verifyIdentity(paths: StorePaths, index: Database, metadata: SnapshotMe
 async function openPacks(paths: StorePaths, index: Database): Promise<PackAllocator> {
   for (const packId of usedPacks(index)) await verifyPackFile(paths, packId);
   const allocator = new PackAllocator(paths);
-  await allocator.load((packId) => {
-    const last = lastChunkOfPack(index, packId);
-    return last === undefined ? undefined : last.block + blocksFor(last.size_bytes);
-  });
+  await allocator.load((packId) => endOfPack(index, packId));
   return allocator;
 }

@@ -6,11 +6,17 @@
 import type { Database } from "bun:sqlite";
 import { openFlag } from "../ffi/constants.ts";
 import { close, open, syncFilesystem } from "../ffi/file.ts";
+import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
 import { buildFromBlob, type BlobBuild } from "./layer/apply.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
 import type { ImageFiles, MountMode } from "./mount/contract.ts";
 import { mountImage, unmountTarget } from "./mount/erofs-mount.ts";
+import {
+  type CompressionRequest,
+  type CompressionResult,
+  probeCompression,
+} from "./mount/probe-compression.ts";
 import { probeMountMode, type ProbeResult } from "./mount/probe.ts";
 import { openIndex } from "./store/index-database.ts";
 import type { BlockRange } from "./store/layout.ts";
@@ -28,6 +34,8 @@ import { ThreadChannel } from "./util/thread-channel.ts";
 export interface WorkerConfiguration {
   readonly paths: StorePaths;
   readonly chunkBytes: number;
+  /** How new content is compressed; undefined: not at all, or not known yet. */
+  readonly codec: ExtentCodec | undefined;
 }
 
 interface MountRequest {
@@ -54,9 +62,9 @@ function database(): Database {
 }
 
 function environment(job: number): BuildEnvironment {
-  const { chunkBytes } = defined(configuration, "the worker's configuration");
+  const { chunkBytes, codec } = defined(configuration, "the worker's configuration");
   const reserve = (count: number) => channel.call<number>("reserve", { job, count });
-  return { database: database(), paths: paths(), chunkBytes, reserve };
+  return { database: database(), paths: paths(), chunkBytes, codec, reserve };
 }
 
 const handlers = {
@@ -135,6 +143,10 @@ const handlers = {
 
   probeMount(request: { method: "auto" | "file" | "loop" }): ProbeResult {
     return probeMountMode(request.method, paths().root);
+  },
+
+  probeCompression(request: CompressionRequest): Promise<CompressionResult> {
+    return probeCompression(request, paths().root);
   },
 
   mount(request: MountRequest): void {

@@ -2,8 +2,8 @@
 import type { Database } from "bun:sqlite";
 import { describeError } from "../errors.ts";
 import { allLayerIds, findLayer, imageIdentity } from "../store/index-database.ts";
-import { chunkFinder, filesOf, openImageFile } from "../store/layer-files.ts";
-import type { BlockAddress } from "../store/layout.ts";
+import { contentIndex, filesOf, openImageFile } from "../store/layer-files.ts";
+import { blockOfPlace, type ChunkPlace } from "../store/layout.ts";
 import type { StorePaths } from "../store/paths.ts";
 import { problemOfImage } from "../store/verify-image.ts";
 import { defined } from "../util/assert.ts";
@@ -34,17 +34,18 @@ function problemOfLayer(
   }
 }
 
-type Uses = Map<BlockAddress, number>;
+type Uses = Map<ChunkPlace, number>;
 
 function usesInImage(database: Database, path: string): Uses {
   const uses: Uses = new Map();
-  const findChunk = chunkFinder(database);
+  const index = contentIndex(database);
   using file = openImageFile(path);
-  for (const { linkOf, pieces } of filesOf(file.image, findChunk)) {
+  for (const { linkOf, pieces } of filesOf(file.image, index)) {
     if (linkOf !== undefined) continue;
     for (const piece of pieces()) {
       if (piece.kind !== "chunk") continue;
-      uses.set(piece.chunk.block, (uses.get(piece.chunk.block) ?? 0) + 1);
+      const { place } = piece.chunk;
+      uses.set(place, (uses.get(place) ?? 0) + 1);
     }
   }
   return uses;
@@ -52,18 +53,19 @@ function usesInImage(database: Database, path: string): Uses {
 
 function usesInIndex(database: Database, layerId: number): Uses {
   const rows = database
-    .query<{ block: number; uses: number }, [number]>(
-      "SELECT block, uses FROM layer_chunks WHERE layer = ?",
+    .query<{ place: number; uses: number }, [number]>(
+      "SELECT place, uses FROM layer_chunks WHERE layer = ?",
     )
     .all(layerId);
-  return new Map(rows.map((row) => [row.block, row.uses]));
+  return new Map(rows.map((row) => [row.place, row.uses]));
 }
 
 function compareUses(inImage: Uses, inIndex: Uses): string | undefined {
-  for (const block of new Set([...inImage.keys(), ...inIndex.keys()])) {
-    const [image, index] = [inImage.get(block) ?? 0, inIndex.get(block) ?? 0];
+  for (const place of new Set([...inImage.keys(), ...inIndex.keys()])) {
+    const [image, index] = [inImage.get(place) ?? 0, inIndex.get(place) ?? 0];
     if (image === index) continue;
-    return `uses the chunk at block ${block} ${image} times, the index says ${index} times`;
+    const where = `block ${blockOfPlace(place)}`;
+    return `uses the chunk at ${where} ${image} times, the index says ${index} times`;
   }
   return undefined;
 }

@@ -3,7 +3,13 @@ import type { Database } from "bun:sqlite";
 import { readdirSync, rmSync } from "node:fs";
 import { usedPacks } from "../store/index-database.ts";
 import { numberInName, packPath, type StorePaths } from "../store/paths.ts";
-import { deleteLayers, findLeftovers, removeLeftovers } from "../store/reclaim.ts";
+import { blockOfPlace } from "../store/layout.ts";
+import {
+  deleteLayers,
+  findLeftovers,
+  forgetEmptyBundles,
+  removeLeftovers,
+} from "../store/reclaim.ts";
 import { unreachable } from "../util/assert.ts";
 import type { Finding, Repair } from "./finding.ts";
 
@@ -43,9 +49,10 @@ function repairOne(database: Database, paths: StorePaths, repair: Repair): strin
       deleteLayers(database, paths, [repair.layerId]);
       return `layer ${repair.layerId} deleted: no snapshot refers to it`;
     case "forget_chunk":
-      database.query("DELETE FROM layer_chunks WHERE block = ?").run(repair.block);
-      database.query("DELETE FROM chunks WHERE block = ?").run(repair.block);
-      return `chunk at block ${repair.block} forgotten`;
+      database.query("DELETE FROM layer_chunks WHERE place = ?").run(repair.place);
+      database.query("DELETE FROM chunks WHERE place = ?").run(repair.place);
+      forgetEmptyBundles(database, [blockOfPlace(repair.place)]);
+      return `chunk at block ${blockOfPlace(repair.place)} forgotten`;
     case "recount":
       recount(database);
       return "uses of chunks counted again";
@@ -63,9 +70,14 @@ function recount(database: Database): void {
   database.transaction(() => {
     database.run(
       `UPDATE chunks SET uses = (SELECT coalesce(sum(layer_chunks.uses), 0) FROM layer_chunks
-         WHERE layer_chunks.block = chunks.block)`,
+         WHERE layer_chunks.place = chunks.place)`,
     );
     database.run("DELETE FROM chunks WHERE uses = 0");
+    const bundles = database.query<{ block: number }, []>("SELECT block FROM bundles").all();
+    forgetEmptyBundles(
+      database,
+      bundles.map(({ block }) => block),
+    );
   })();
 }
 

@@ -1,9 +1,15 @@
 /** `dedup-snapshotter chunks`: how often chunks are used, and by which files. */
 import { defineCommand } from "citty";
 import { AppError } from "../errors.ts";
-import { allLayerIds, type ChunkRow } from "../store/index-database.ts";
-import { packOfBlock, packOffsetBytes } from "../store/layout.ts";
-import { chunkFinder, filesOf, openImageFile } from "../store/layer-files.ts";
+import { allLayerIds, encodingName, type ChunkRow } from "../store/index-database.ts";
+import {
+  blockBytes,
+  blockOfPlace,
+  bundleOffsetOfPlace,
+  packOfBlock,
+  packOffsetBytes,
+} from "../store/layout.ts";
+import { contentIndex, filesOf, openImageFile } from "../store/layer-files.ts";
 import { imagePath } from "../store/paths.ts";
 import { displayName } from "../util/byte-string.ts";
 import { toHex } from "../util/bytes.ts";
@@ -28,13 +34,22 @@ export const chunksCommand = defineCommand({
 });
 
 function printChunk(chunk: ChunkRow): void {
-  const place = `pack=${packOfBlock(chunk.block)} offset=${packOffsetBytes(chunk.block)}`;
-  printLine(`sha256:${toHex(chunk.sha256)} size=${chunk.size_bytes} uses=${chunk.uses} ${place}`);
+  const block = blockOfPlace(chunk.place);
+  const place = `pack=${packOfBlock(block)} offset=${packOffsetBytes(block)}`;
+  const storage =
+    chunk.blocks === 0
+      ? `bundled_at=${bundleOffsetOfPlace(chunk.place)}`
+      : `stored=${chunk.blocks * blockBytes}`;
+  const encoding = `encoding=${encodingName(chunk.encoding)}`;
+  printLine(
+    `sha256:${toHex(chunk.sha256)} size=${chunk.size_bytes} uses=${chunk.uses} ${place} ` +
+      `${encoding} ${storage}`,
+  );
 }
 
 /** All chunks, the most used first. */
 function printChunks({ database }: OpenRoot): void {
-  const chunks = database.query<ChunkRow, []>("SELECT * FROM chunks ORDER BY uses DESC, block");
+  const chunks = database.query<ChunkRow, []>("SELECT * FROM chunks ORDER BY uses DESC, place");
   for (const chunk of chunks.iterate()) printChunk(chunk);
 }
 
@@ -56,14 +71,14 @@ function printUsers(root: OpenRoot, prefix: string): void {
 
 function printFilesWith({ database, paths }: OpenRoot, layerId: number, chunk: ChunkRow): void {
   const isUsed = database
-    .query("SELECT 1 FROM layer_chunks WHERE layer = ? AND block = ?")
-    .get(layerId, chunk.block);
+    .query("SELECT 1 FROM layer_chunks WHERE layer = ? AND place = ?")
+    .get(layerId, chunk.place);
   if (isUsed === null) return;
   using file = openImageFile(imagePath(paths, layerId));
-  for (const { path, linkOf, pieces } of filesOf(file.image, chunkFinder(database))) {
+  for (const { path, linkOf, pieces } of filesOf(file.image, contentIndex(database))) {
     if (linkOf !== undefined) continue;
     for (const piece of pieces()) {
-      if (piece.kind !== "chunk" || piece.chunk.block !== chunk.block) continue;
+      if (piece.kind !== "chunk" || piece.chunk.place !== chunk.place) continue;
       printLine(`  layer=${layerId} offset=${piece.fileOffsetBytes} ${displayName(path)}`);
     }
   }

@@ -1,8 +1,9 @@
 /** `dedup-snapshotter files`: which chunks the files of a layer consist of. */
 import { defineCommand } from "citty";
 import { AppError } from "../errors.ts";
+import { encodingName } from "../store/index-database.ts";
 import { imagePath } from "../store/paths.ts";
-import { chunkFinder, filesOf, openImageFile, type LayerFile } from "../store/layer-files.ts";
+import { contentIndex, filesOf, openImageFile, type LayerFile } from "../store/layer-files.ts";
 import { displayName } from "../util/byte-string.ts";
 import { toHex } from "../util/bytes.ts";
 import { guard, printLine } from "./command.ts";
@@ -26,7 +27,7 @@ function printFiles(root: OpenRoot, layerArgument: string, wanted: string | unde
   using file = openImageFile(imagePath(root.paths, layer.id));
   const path = wanted === undefined ? undefined : `/${wanted.replace(/^\/+/, "")}`;
   let count = 0;
-  for (const entry of filesOf(file.image, chunkFinder(root.database))) {
+  for (const entry of filesOf(file.image, contentIndex(root.database))) {
     if (path !== undefined && displayName(entry.path) !== path) continue;
     count += 1;
     printFile(entry);
@@ -42,8 +43,10 @@ function printFile(file: LayerFile): void {
   if (file.linkOf !== undefined) return;
   for (const piece of file.pieces()) {
     if (piece.kind === "chunk") {
-      const { sha256, size_bytes, uses } = piece.chunk;
-      printLine(`  ${piece.fileOffsetBytes} ${size_bytes} sha256:${toHex(sha256)} uses=${uses}`);
+      const { sha256, size_bytes, uses, encoding, blocks } = piece.chunk;
+      const storage = `${encodingName(encoding)}${blocks === 0 ? " bundled" : ""}`;
+      const hash = `sha256:${toHex(sha256)}`;
+      printLine(`  ${piece.fileOffsetBytes} ${size_bytes} ${hash} uses=${uses} ${storage}`);
     } else {
       printLine(`  ${piece.fileOffsetBytes} ${piece.bytes} ${piece.kind}`);
     }

@@ -61,6 +61,10 @@ export const configSchema = z.strictObject({
       "expected a power of two from 4 KiB to 64 MiB",
     )
     .default(4 * MiB),
+  /** How new content is stored; auto: zstd, else deflate, else none, whatever can be mounted. */
+  compression: z.enum(["auto", "zstd", "deflate", "none"]).default("auto"),
+  /** Higher is smaller and slower; null: 3 for zstd, 6 for deflate, which ends at 9. */
+  compression_level: z.number().int().min(1).max(19).nullable().default(null),
   conversion: z
     .strictObject({
       /** false: committed layers stay plain directories. */

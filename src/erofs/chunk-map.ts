@@ -28,6 +28,11 @@ export function chunkCountOf({ chunks }: ChunkedContent): number {
   return typeof chunks === "number" ? 1 : chunks.length;
 }
 
+/** Bytes of content in chunk `index` of a file of `sizeBytes`. */
+export function chunkLength(content: ChunkedContent, index: number, sizeBytes: number): number {
+  return Math.min(content.chunkSizeBytes, sizeBytes - index * content.chunkSizeBytes);
+}
+
 /**
  * The address of the whole file where its chunks lie in a row, undefined otherwise. Asserts that
  * each chunk lies in one device.
@@ -79,8 +84,12 @@ export function blockMapOf(
   };
 }
 
-function chunkAt({ chunks }: ChunkedContent, index: number): ChunkRef {
+export function chunkAt({ chunks }: ChunkedContent, index: number): ChunkRef {
   return typeof chunks === "number" ? chunks : chunks[index]!;
+}
+
+export function hasHole({ chunks }: ChunkedContent): boolean {
+  return typeof chunks === "number" ? chunks === holeChunk : chunks.includes(holeChunk);
 }
 
 function isAllHole({ chunks }: ChunkedContent): boolean {

@@ -3,13 +3,14 @@
  *
  * @module
  */
-import { defined, unreachable } from "../util/assert.ts";
-import { blockMapOf, type BlockOf, findRun } from "./chunk-map.ts";
-import type { DeviceMap } from "./device-map.ts";
+import { assert, defined, unreachable } from "../util/assert.ts";
+import { blockMapOf, chunkAt, chunkCountOf, chunkLength, findRun, hasHole } from "./chunk-map.ts";
+import { clusterMapBytes, fragmentMapBytes } from "./cluster-map.ts";
+import type { ContentPlaces } from "./content-places.ts";
 import { directorySizeBytes } from "./directory-blocks.ts";
 import { blockMapEntrySizeBytes, blockSizeBytes, type DataLayout, dataLayout } from "./format.ts";
 import { encodeDeviceNumber } from "./inode-record.ts";
-import type { Inode } from "./tree.ts";
+import { type ChunkedContent, holeChunk, type Inode, type RegularFile } from "./tree.ts";
 import type { DirectoryIndex } from "./tree-index.ts";
 
 export interface ContentPlan {
@@ -42,8 +43,7 @@ export function planContent(
   inode: Inode,
   sizeBytes: number,
   headBytes: number,
-  blockOf: BlockOf,
-  devices: DeviceMap,
+  places: ContentPlaces,
 ): ContentPlan {
   if (inode.type === "special") {
     return flat(encodeDeviceNumber(inode.deviceMajor, inode.deviceMinor));
@@ -52,6 +52,10 @@ export function planContent(
   if (inode.type !== "file" || inode.content.kind === "inline") {
     return planOwnContent(sizeBytes, headBytes);
   }
+  if (!isPlain(inode.content, places)) {
+    return planCompressed(inode, inode.content, headBytes, places);
+  }
+  const { blockOf, devices } = places;
   const run = findRun(inode, inode.content, blockOf, devices);
   if (run !== undefined) return flat(run);
   const { blockBits, entryCount } = blockMapOf(inode, inode.content, blockOf);
@@ -61,6 +65,39 @@ export function planContent(
     dataBlocks: 0,
     union: blockBits,
   };
+}
+
+function isPlain(content: ChunkedContent, { packing }: ContentPlaces): boolean {
+  if (packing === undefined) return true;
+  for (let index = 0; index < chunkCountOf(content); index++) {
+    const chunk = chunkAt(content, index);
+    if (chunk === holeChunk) continue;
+    if (packing.extentBlocksOf(chunk) !== undefined) return false;
+    if (packing.bundleOffsetOf(chunk) !== undefined) return false;
+  }
+  return true;
+}
+
+/** Extents for each chunk; the last one, or the only one, may be a fragment. */
+function planCompressed(
+  { sizeBytes }: RegularFile,
+  content: ChunkedContent,
+  headBytes: number,
+  places: ContentPlaces,
+): ContentPlan {
+  assert(!hasHole(content), "a file with compressed chunks has no holes");
+  const count = chunkCountOf(content);
+  let storedBlocks = 0;
+  for (let index = 0; index < count; index++) {
+    const chunkBytes = chunkLength(content, index, sizeBytes);
+    const isLast = index === count - 1;
+    storedBlocks += places.claim(chunkAt(content, index), chunkBytes, isLast);
+  }
+  const isFragment = count === 1 && storedBlocks === 0;
+  const behindBytes = isFragment
+    ? fragmentMapBytes(headBytes)
+    : clusterMapBytes(headBytes, sizeBytes);
+  return { layout: dataLayout.compressedFull, behindBytes, dataBlocks: 0, union: storedBlocks };
 }
 
 function flat(union: number): ContentPlan {

@@ -5,7 +5,9 @@
  */
 import { assert, defined } from "../util/assert.ts";
 import { bytesOf } from "../util/byte-string.ts";
-import { blockMapOf } from "./chunk-map.ts";
+import { blockMapOf, chunkAt, chunkCountOf, chunkLength } from "./chunk-map.ts";
+import { ClusterMapWriter } from "./cluster-map.ts";
+import { contentBlocks, type Packing } from "./compression.ts";
 import {
   type DirectoryBlock,
   direntFileType,
@@ -14,8 +16,9 @@ import {
 } from "./directory-blocks.ts";
 import { blockMapEntrySizeBytes, blockSizeBytes, dataLayout } from "./format.ts";
 import type { ImageStream } from "./image-stream.ts";
+import type { PackedPlan } from "./packed-plan.ts";
 import { type ImagePlan, layoutOf } from "./plan.ts";
-import type { Inode } from "./tree.ts";
+import type { ChunkedContent, ChunkRef, Inode } from "./tree.ts";
 import type { DirectoryIndex } from "./tree-index.ts";
 
 /** Writes what lies behind the inode and its xattrs. */
@@ -23,6 +26,16 @@ export function emitBehind(plan: ImagePlan, stream: ImageStream, number: number)
   const layout = layoutOf(plan.inodes, number);
   if (layout === dataLayout.flatInline) emitTail(plan, stream, number);
   else if (layout === dataLayout.chunkBased) emitBlockMap(plan, stream, number);
+  else if (layout === dataLayout.compressedFull) emitClusterMap(plan, stream, number);
+}
+
+/** Writes the map of the packed inode. */
+export function emitPackedMap(plan: ImagePlan, packed: PackedPlan, stream: ImageStream): void {
+  const map = new ClusterMapWriter(stream);
+  map.writeHeader(defined(plan.algorithm, "the algorithm of bundles"), undefined);
+  for (const { block, storedBlocks, sizeBytes } of packed.bundles) {
+    map.writeExtent(block, storedBlocks, contentBlocks(sizeBytes));
+  }
 }
 
 /** Writes the data area: the blocks of each inode that has any, by number. */
@@ -87,6 +100,49 @@ function emitBlockMap({ index, options }: ImagePlan, stream: ImageStream, number
     const at = stream.claim(blockMapEntrySizeBytes);
     stream.view.setUint32(at, map.addressOf(entry), true);
   }
+}
+
+function emitClusterMap(plan: ImagePlan, stream: ImageStream, number: number): void {
+  const { content, sizeBytes } = chunkedFileOf(plan, number);
+  const packing = defined(plan.options.packing, "the packing of a compressed file");
+  const count = chunkCountOf(content);
+  const packedOffset = packedOffsetOf(plan, packing, chunkAt(content, count - 1));
+  const map = new ClusterMapWriter(stream);
+  if (count === 1 && packedOffset !== undefined) {
+    map.writeFragment(packedOffset);
+    return;
+  }
+  map.writeHeader(packing.algorithm, packedOffset);
+  for (let index = 0; index < count; index++) {
+    const chunk = chunkAt(content, index);
+    const chunkBytes = chunkLength(content, index, sizeBytes);
+    const extentBlocks = packing.extentBlocksOf(chunk);
+    const blocks = contentBlocks(chunkBytes);
+    const isTail = index === count - 1 && packedOffset !== undefined;
+    if (isTail) map.writeTail(packedOffset, blocks);
+    else if (extentBlocks === undefined) map.writePlain(plan.options.blockOf(chunk), blocks);
+    else map.writeExtents(plan.options.blockOf(chunk), extentBlocks, chunkBytes);
+  }
+}
+
+/** Where in the packed inode a chunk lies; undefined for one that is in no bundle. */
+function packedOffsetOf(
+  { options, packed }: ImagePlan,
+  packing: Packing,
+  chunk: ChunkRef,
+): number | undefined {
+  const bundleOffset = packing.bundleOffsetOf(chunk);
+  if (bundleOffset === undefined) return undefined;
+  return defined(packed, "the packed inode").startOf(options.blockOf(chunk)) + bundleOffset;
+}
+
+function chunkedFileOf(
+  { index }: ImagePlan,
+  number: number,
+): { content: ChunkedContent; sizeBytes: number } {
+  const file = index.inodes[number]!;
+  assert(file.type === "file" && file.content.kind === "chunks", "only chunked files have a map");
+  return { content: file.content, sizeBytes: file.sizeBytes };
 }
 
 /** The content that lies in the image itself. */

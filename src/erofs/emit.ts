@@ -7,12 +7,13 @@
  *
  * @module
  */
-import { emitBehind, emitDataBlocks } from "./emit-content.ts";
+import { emitBehind, emitDataBlocks, emitPackedMap } from "./emit-content.ts";
 import {
   blockSizeBytes,
   compatFeature,
   dataLayout,
   deviceSlotSizeBytes,
+  extendedInodeSizeBytes,
   incompatFeature,
   slotSizeBytes,
   xattrHeaderSizeBytes,
@@ -20,14 +21,16 @@ import {
 } from "./format.ts";
 import { type ImageSink, ImageStream } from "./image-stream.ts";
 import { type InodeRecord, inodeSizeBytes, writeInodeRecord } from "./inode-record.ts";
+import type { PackedPlan } from "./packed-plan.ts";
 import { type ImagePlan, layoutOf } from "./plan.ts";
 import {
-  deviceTableOffset,
+  deviceTableOffsetOf,
   sealSuperblock,
   type Superblock,
   writeDeviceSlot,
   writeSuperblock,
 } from "./superblock.ts";
+import { fileType } from "./tree.ts";
 
 export interface EmittedImage {
   readonly sizeBytes: number;
@@ -58,6 +61,7 @@ export function emitImage(plan: ImagePlan, sink: ImageSink): EmittedImage {
 /** Block 0, unsealed, and the blocks into which the device table goes on. */
 function encodeHead(plan: ImagePlan): Buffer {
   const head = Buffer.alloc(plan.xattrBlock * blockSizeBytes);
+  const deviceTableOffset = deviceTableOffsetOf(plan.algorithm);
   writeSuperblock(head, superblockOf(plan));
   for (const [slot, device] of plan.options.devices.entries()) {
     writeDeviceSlot(head, deviceTableOffset + slot * deviceSlotSizeBytes, device);
@@ -74,7 +78,9 @@ function superblockOf(plan: ImagePlan): Superblock {
       (plan.xattrs.isEmpty ? 0 : compatFeature.xattrFilter),
     featureIncompat:
       (plan.usesChunkMaps ? incompatFeature.chunkedFile : 0) |
-      (deviceCount > 0 ? incompatFeature.deviceTable : 0),
+      (deviceCount > 0 ? incompatFeature.deviceTable : 0) |
+      (plan.algorithm === undefined ? 0 : compressionFeatures) |
+      (plan.packed === undefined ? 0 : incompatFeature.fragments),
     rootNid: plan.inodes.nids[0]!,
     inodeCount: plan.index.inodes.length,
     epochSeconds: plan.epoch.seconds,
@@ -84,9 +90,13 @@ function superblockOf(plan: ImagePlan): Superblock {
     xattrBlock: plan.xattrs.sharedBytes === 0 ? 0 : plan.xattrBlock,
     uuid: new Uint8Array(16),
     deviceCount,
-    deviceTableOffset,
+    deviceTableOffset: deviceTableOffsetOf(plan.algorithm),
+    algorithm: plan.algorithm,
+    packedNid: plan.packed?.nid ?? 0,
   };
 }
+
+const compressionFeatures = incompatFeature.zeroPadding | incompatFeature.compressionConfigs;
 
 /** Inodes go out in the order of their nids. */
 function emitInodes(plan: ImagePlan, stream: ImageStream): void {
@@ -103,6 +113,22 @@ function emitInodes(plan: ImagePlan, stream: ImageStream): void {
     if (xattrs.length > 0) stream.write(plan.xattrs.encodeBody(xattrs));
     emitBehind(plan, stream, number);
   }
+  if (plan.packed !== undefined) emitPackedInode(plan, plan.packed, stream);
+}
+
+/** A file of root without a name or a time; the kernel asks that it is a regular one. */
+function emitPackedInode(plan: ImagePlan, packed: PackedPlan, stream: ImageStream): void {
+  stream.padTo(plan.metaBlock * blockSizeBytes + packed.nid * slotSizeBytes);
+  writeInodeRecord(stream.view, stream.claim(extendedInodeSizeBytes), {
+    ...emptyRecord,
+    isExtended: true,
+    layout: dataLayout.compressedFull,
+    mode: fileType.regular,
+    sizeBytes: packed.sizeBytes,
+    union: packed.storedBlocks,
+    linkCount: 1,
+  });
+  emitPackedMap(plan, packed, stream);
 }
 
 type FilledRecord = { -readonly [Field in keyof InodeRecord]: InodeRecord[Field] };

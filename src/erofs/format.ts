@@ -36,8 +36,14 @@ export const compatFeature = {
 
 /** Features without which an image must not be mounted. */
 export const incompatFeature = {
+  /** Compressed bytes are right-aligned in their blocks (Linux 5.3). */
+  zeroPadding: 0x1,
+  /** The superblock is followed by a configuration for each algorithm (Linux 5.11). */
+  compressionConfigs: 0x2,
   chunkedFile: 0x4,
   deviceTable: 0x8,
+  /** Files that are a range of the packed inode (Linux 6.1). */
+  fragments: 0x20,
 } as const;
 
 export const superblockField = fieldOffsets("erofs_super_block", superblockSizeBytes, [
@@ -124,6 +130,44 @@ export const dataLayout = {
 } as const;
 
 export type DataLayout = (typeof dataLayout)[keyof typeof dataLayout];
+
+/** `z_erofs_map_header`, 8 bytes, at the next multiple of 8 behind a compressed inode. */
+export const mapHeaderSizeBytes = 8;
+export const mapHeaderField = fieldOffsets("z_erofs_map_header", mapHeaderSizeBytes, [
+  ["fragmentOffset", 4],
+  ["advise", 2],
+  ["algorithms", 1],
+  ["clusterBits", 1],
+]);
+export const mapAdvise = {
+  /** Extents of the first algorithm may have several blocks. */
+  bigCluster: 0x2,
+  /** The last extent is a range of the packed inode. */
+  fragment: 0x20,
+} as const;
+/** In the highest byte of the header: the rest of it is an offset in the packed inode. */
+export const wholeFragmentBit = 0x80;
+
+/** `z_erofs_lcluster_index`: one for each block of content, 8 bytes behind the header. */
+export const clusterIndexSizeBytes = 8;
+export const clusterIndexField = fieldOffsets("z_erofs_lcluster_index", clusterIndexSizeBytes, [
+  ["type", 2],
+  ["offset", 2],
+  ["address", 4],
+]);
+export const clusterType = {
+  /** A raw block. */
+  plain: 0,
+  /** The first block of an extent; its address is there. */
+  head: 1,
+  /** A further block of an extent: distances to its head and to the next one. */
+  rest: 2,
+} as const;
+/** In the first distance of the first `rest` of an extent: it is the number of stored blocks. */
+export const storedBlocksFlag = 0x800;
+
+/** Each configuration is 2 bytes of length and 6 bytes of content. */
+export const compressionConfigSizeBytes = 8;
 
 /** Chunk format in `i_u`: log2 of the blocks of a chunk; with no other bit, 4-byte addresses. */
 export const chunkFormat = { blockBitsMask: 0x1f } as const;

@@ -12,7 +12,10 @@ import { AppError } from "../errors.ts";
 import { alignUp } from "../util/bytes.ts";
 import { inodeProblem } from "./check-inode.ts";
 import { type BlockOf } from "./chunk-map.ts";
+import { clusterMapBytes } from "./cluster-map.ts";
+import type { CompressionAlgorithm, Packing } from "./compression.ts";
 import { planContent, sizeBytesOf } from "./content-plan.ts";
+import { ContentPlaces } from "./content-places.ts";
 import { DeviceMap } from "./device-map.ts";
 import { chooseEpoch, type Timestamp } from "./epoch.ts";
 import {
@@ -20,11 +23,13 @@ import {
   type DataLayout,
   dataLayout,
   deviceSlotSizeBytes,
+  extendedInodeSizeBytes,
   slotSizeBytes,
 } from "./format.ts";
 import { fitsCompact, inodeSizeBytes } from "./inode-record.ts";
+import { type PackedPlan, planPacked } from "./packed-plan.ts";
 import { SlotAllocator } from "./slot-allocator.ts";
-import { type Device, deviceTableOffset, deviceTagBytesMax } from "./superblock.ts";
+import { type Device, deviceTableOffsetOf, deviceTagBytesMax } from "./superblock.ts";
 import type { Directory } from "./tree.ts";
 import { indexTree, pathOf, type TreeIndex } from "./tree-index.ts";
 import { XattrPlan } from "./xattr-plan.ts";
@@ -34,6 +39,8 @@ export interface PlanOptions {
   readonly devices: readonly Device[];
   /** Asked while planning and again while writing; the answers must be the same. */
   readonly blockOf: BlockOf;
+  /** Without it all chunks are plain. */
+  readonly packing?: Packing;
 }
 
 /** Per inode, by its number; arrays because there may be a million. */
@@ -56,6 +63,9 @@ export interface ImagePlan {
   readonly epoch: Timestamp;
   readonly options: PlanOptions;
   readonly usesChunkMaps: boolean;
+  /** Undefined where nothing is compressed. */
+  readonly algorithm: CompressionAlgorithm | undefined;
+  readonly packed: PackedPlan | undefined;
   readonly xattrBlock: number;
   readonly metaBlock: number;
   readonly dataBlock: number;
@@ -85,9 +95,17 @@ export function planImage(root: Directory, options: PlanOptions): ImagePlan {
     sizesBytes[number] = sizeBytesOf(index.inodes[number]!, index.directories.get(number));
   }
   const epoch = chooseEpoch(index.inodes, index.linkCounts, (number) => sizesBytes[number]!);
-  const { inodes, metaBytes, dataBlocks } = placeInodes(index, xattrs, sizesBytes, epoch, options);
+  const { inodes, packed, metaBytes, dataBlocks } = placeInodes(
+    index,
+    xattrs,
+    sizesBytes,
+    epoch,
+    options,
+  );
 
-  const headBytes = deviceTableOffset + options.devices.length * deviceSlotSizeBytes;
+  const isCompressed = inodes.layouts.includes(dataLayout.compressedFull);
+  const algorithm = isCompressed ? options.packing?.algorithm : undefined;
+  const headBytes = deviceTableOffsetOf(algorithm) + options.devices.length * deviceSlotSizeBytes;
   const xattrBlock = blocksOf(headBytes);
   const metaBlock = xattrBlock + blocksOf(xattrs.sharedBytes);
   const dataBlock = metaBlock + blocksOf(metaBytes);
@@ -101,6 +119,8 @@ export function planImage(root: Directory, options: PlanOptions): ImagePlan {
     epoch,
     options,
     usesChunkMaps,
+    algorithm,
+    packed,
     xattrBlock,
     metaBlock,
     dataBlock,
@@ -137,8 +157,13 @@ function placeInodes(
   xattrs: XattrPlan,
   sizesBytes: Float64Array,
   epoch: Timestamp,
-  { blockOf, devices }: PlanOptions,
-): { inodes: InodePlan; metaBytes: number; dataBlocks: number } {
+  { blockOf, devices, packing }: PlanOptions,
+): {
+  inodes: InodePlan;
+  packed: PackedPlan | undefined;
+  metaBytes: number;
+  dataBlocks: number;
+} {
   const count = index.inodes.length;
   const plan: InodePlan = {
     sizesBytes,
@@ -149,7 +174,7 @@ function placeInodes(
     dataBlocks: new Uint32Array(count),
   };
   const slots = new SlotAllocator(firstSlot);
-  const deviceMap = new DeviceMap(devices, 0);
+  const places = new ContentPlaces(blockOf, packing, new DeviceMap(devices, 0));
   let dataBlocks = 0;
   for (let number = 0; number < count; number++) {
     const inode = index.inodes[number]!;
@@ -159,7 +184,7 @@ function placeInodes(
       inode.mtimeNanoseconds === epoch.nanoseconds &&
       fitsCompact(inode.uid, inode.gid, index.linkCounts[number]!, sizeBytes);
     const headBytes = inodeSizeBytes(!isCompact) + xattrs.bodyBytes(inode.xattrs);
-    const content = planContent(inode, sizeBytes, headBytes, blockOf, deviceMap);
+    const content = planContent(inode, sizeBytes, headBytes, places);
     plan.isExtended[number] = isCompact ? 0 : 1;
     plan.layouts[number] = content.layout;
     plan.unions[number] = content.dataBlocks > 0 ? dataBlocks : content.union;
@@ -168,7 +193,23 @@ function placeInodes(
     dataBlocks += content.dataBlocks;
     if (slots.sizeBytes / slotSizeBytes > uint32Max || dataBlocks > uint32Max) throw tooLarge();
   }
-  return { inodes: plan, metaBytes: slots.sizeBytes, dataBlocks };
+  const packed = planPackedInode(places, slots);
+  if (slots.sizeBytes / slotSizeBytes > uint32Max) throw tooLarge();
+  return { inodes: plan, packed, metaBytes: slots.sizeBytes, dataBlocks };
+}
+
+/** Behind all other inodes, so that it is written last. */
+function planPackedInode(
+  { bundles, packing }: ContentPlaces,
+  slots: SlotAllocator,
+): PackedPlan | undefined {
+  if (packing === undefined) return undefined;
+  return planPacked(
+    bundles,
+    (block) => packing.bundleAt(block),
+    (sizeBytes) =>
+      slots.placeLast(extendedInodeSizeBytes + clusterMapBytes(extendedInodeSizeBytes, sizeBytes)),
+  );
 }
 
 function checkDevices(devices: readonly Device[], primaryBlocks: number): void {

@@ -14,6 +14,7 @@ import {
   holeAddress,
 } from "./format.ts";
 import type { ErofsImage } from "./open-image.ts";
+import { clusterExtents } from "./read-clusters.ts";
 import { type ImageInode, isOfType } from "./read-inode.ts";
 
 interface ExtentRange {
@@ -26,16 +27,22 @@ export type Extent =
   /** From the start of a block on; `ErofsImage.deviceMap` tells of which device. */
   | (ExtentRange & { readonly kind: "blocks"; readonly block: number })
   | (ExtentRange & { readonly kind: "hole" })
+  /** One compressed extent: the end of its blocks, from the first byte on that is not zero. */
+  | (ExtentRange & { readonly kind: "compressed"; readonly block: number; storedBlocks: number })
+  /** A range of the packed inode. */
+  | (ExtentRange & { readonly kind: "fragment"; readonly packedOffsetBytes: number })
   /** Behind the inode. */
   | (ExtentRange & { readonly kind: "inline"; readonly imageOffsetBytes: number });
 
 /**
- * All of a file in order, without gaps: one extent for each chunk of a chunk-based file. Nothing
- * for special files. Throws FormatError for addresses outside of image and devices.
+ * All of a file in order, without gaps: one extent for each chunk of a chunk-based file, and for
+ * each compressed extent. Nothing for special files. Throws FormatError for addresses outside of
+ * image and devices.
  */
 export function* extentsOf(image: ErofsImage, inode: ImageInode): Generator<Extent, void> {
   if (inode.sizeBytes === 0 || isSpecial(inode)) return;
   if (inode.layout === dataLayout.chunkBased) yield* chunkExtents(image, inode);
+  else if (inode.layout === dataLayout.compressedFull) yield* clusterExtents(image, inode);
   else yield* flatExtents(image, inode);
 }
 

@@ -30,7 +30,13 @@ export interface ImageInode extends InodeRecord {
 
 const readableLayouts: ReadonlySet<number> = new Set([
   dataLayout.flatPlain,
+  dataLayout.compressedFull,
   dataLayout.flatInline,
+  dataLayout.chunkBased,
+]);
+/** The layouts of regular files alone. */
+const fileLayouts: ReadonlySet<number> = new Set([
+  dataLayout.compressedFull,
   dataLayout.chunkBased,
 ]);
 const knownTypes: ReadonlySet<number> = new Set(
@@ -66,7 +72,7 @@ function inodeProblem(inode: InodeRecord, imageBytes: number): string | undefine
   if (!Number.isSafeInteger(inode.mtimeSeconds)) return `time of ${inode.mtimeSeconds} s`;
   if (inode.mtimeNanoseconds > nanosecondsMax) return `time with ${inode.mtimeNanoseconds} ns`;
   if (isOfType(inode, "regular")) return undefined;
-  if (layout === dataLayout.chunkBased) return "chunks in what is no regular file";
+  if (fileLayouts.has(layout)) return "chunks in what is no regular file";
   if (sizeBytes > imageBytes) return `size of ${sizeBytes} bytes, more than the image`;
   if (isOfType(inode, "symlink") && (sizeBytes === 0 || sizeBytes > symlinkBytesMax)) {
     return `symlink target of ${sizeBytes} bytes`;

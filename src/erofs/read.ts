@@ -6,6 +6,7 @@
  */
 export type { ReadImage } from "./image-bytes.ts";
 export { type ErofsImage, openImage } from "./open-image.ts";
+export { PackedContent, type PackedExtent } from "./packed-content.ts";
 export { type Extent, extentsOf, readOwnContent, symlinkTarget } from "./read-content.ts";
 export { directoryEntries, type DirectoryEntry } from "./read-directory.ts";
 export { type ImageInode, isOfType, readInode } from "./read-inode.ts";

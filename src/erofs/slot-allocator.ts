@@ -39,6 +39,11 @@ export class SlotAllocator {
     return startBytes / slotSizeBytes;
   }
 
+  /** As `place`, behind everything else. */
+  placeLast(sizeBytes: number): number {
+    return this.#append(alignUp(sizeBytes, slotSizeBytes)) / slotSizeBytes;
+  }
+
   #takeGap(roomBytes: number): number | undefined {
     for (let at = 0; at < this.#gaps.length; at++) {
       const gap = this.#gaps[at]!;

@@ -9,9 +9,15 @@
 import { FormatError } from "../errors.ts";
 import { crc32c } from "../util/crc32c.ts";
 import {
+  type CompressionAlgorithm,
+  compressionAlgorithm,
+  extentBytesMaxLog2,
+} from "./compression.ts";
+import {
   blockSizeBits,
   blockSizeBytes,
   compatFeature,
+  compressionConfigSizeBytes,
   deviceSlotField,
   deviceSlotSizeBytes,
   incompatFeature,
@@ -38,6 +44,10 @@ export interface Superblock {
   readonly deviceCount: number;
   /** Where the device table begins. */
   readonly deviceTableOffset: number;
+  /** None: nothing is compressed. */
+  readonly algorithm: CompressionAlgorithm | undefined;
+  /** The inode whose content fragments are ranges of; 0: none. */
+  readonly packedNid: number;
 }
 
 export interface Device {
@@ -49,7 +59,15 @@ export interface Device {
 }
 
 export const deviceTagBytesMax = 64;
-export const deviceTableOffset = superblockOffset + superblockSizeBytes;
+const deflateWindowBits = 15;
+/** ZSTD_WINDOWLOG_ABSOLUTEMIN: the configuration counts from here. */
+const zstdWindowLogMin = 10;
+const superblockEnd = superblockOffset + superblockSizeBytes;
+
+/** Where the writer puts the device table: the configuration of an algorithm lies before it. */
+export function deviceTableOffsetOf(algorithm: CompressionAlgorithm | undefined): number {
+  return algorithm === undefined ? superblockEnd : superblockEnd + deviceSlotSizeBytes;
+}
 
 /** Writes the superblock into a zeroed block 0, all but the checksum. */
 export function writeSuperblock(block: Uint8Array, superblock: Superblock): void {
@@ -67,8 +85,24 @@ export function writeSuperblock(block: Uint8Array, superblock: Superblock): void
   block.set(superblock.uuid, superblockOffset + field.uuid);
   view.setUint32(field.featureIncompat, superblock.featureIncompat, true);
   view.setUint16(field.extraDevices, superblock.deviceCount, true);
+  view.setUint16(field.compressionAlgorithms, algorithmBits(superblock.algorithm), true);
+  view.setBigUint64(field.packedNid, BigInt(superblock.packedNid), true);
+  if (superblock.algorithm !== undefined) {
+    writeCompressionConfig(viewOf(block, superblockEnd), superblock.algorithm);
+  }
   const tableSlot = superblock.deviceTableOffset / deviceSlotSizeBytes;
   view.setUint16(field.deviceTableSlot, superblock.deviceCount === 0 ? 0 : tableSlot, true);
+}
+
+function algorithmBits(algorithm: CompressionAlgorithm | undefined): number {
+  return algorithm === undefined ? 0 : 1 << algorithm;
+}
+
+/** `z_erofs_deflate_cfgs` or `z_erofs_zstd_cfgs`; both tell how far back a decoder must see. */
+function writeCompressionConfig(view: DataView, algorithm: CompressionAlgorithm): void {
+  view.setUint16(0, compressionConfigSizeBytes - 2, true);
+  if (algorithm === compressionAlgorithm.deflate) view.setUint8(2, deflateWindowBits);
+  else view.setUint8(3, extentBytesMaxLog2 - zstdWindowLogMin);
 }
 
 /** Gives block 0 its UUID and then its checksum; everything else in it must be there. */
@@ -85,6 +119,8 @@ export function writeDeviceSlot(bytes: Uint8Array, offset: number, device: Devic
   view.setUint32(deviceSlotField.uniaddr, device.uniaddr, true);
 }
 
+const knownFeatures = Object.values(incompatFeature).reduce((all, feature) => all | feature, 0);
+
 /** Throws FormatError for what is not an EROFS image that this program understands. */
 export function readSuperblock(block: Uint8Array): Superblock {
   if (block.length < blockSizeBytes) throw malformed("the image ends within block 0");
@@ -98,7 +134,7 @@ export function readSuperblock(block: Uint8Array): Superblock {
     const expected = view.getUint32(field.checksum, true);
     if (checksumOf(block) !== expected) throw malformed("the checksum does not match");
   }
-  const unknown = featureIncompat & ~(incompatFeature.chunkedFile | incompatFeature.deviceTable);
+  const unknown = featureIncompat & ~knownFeatures;
   if (unknown !== 0) throw malformed(`unknown incompatible features 0x${unknown.toString(16)}`);
   if (view.getUint8(field.directoryBlockBits) !== 0) throw malformed("unknown directory blocks");
   const hasDevices = (featureIncompat & incompatFeature.deviceTable) !== 0;
@@ -117,7 +153,21 @@ export function readSuperblock(block: Uint8Array): Superblock {
     ),
     deviceCount: hasDevices ? view.getUint16(field.extraDevices, true) : 0,
     deviceTableOffset: view.getUint16(field.deviceTableSlot, true) * deviceSlotSizeBytes,
+    algorithm: readAlgorithm(view, featureIncompat),
+    packedNid:
+      (featureIncompat & incompatFeature.fragments) === 0
+        ? 0
+        : safeNumber(view.getBigUint64(field.packedNid, true), "packed nid"),
   };
+}
+
+/** The one algorithm of the image. The field has another meaning without the feature. */
+function readAlgorithm(view: DataView, features: number): CompressionAlgorithm | undefined {
+  if ((features & incompatFeature.compressionConfigs) === 0) return undefined;
+  const bits = view.getUint16(field.compressionAlgorithms, true);
+  const known = Object.values(compressionAlgorithm).find((each) => bits === algorithmBits(each));
+  if (known === undefined) throw malformed(`compression algorithms 0x${bits.toString(16)}`);
+  return known;
 }
 
 export function readDeviceSlot(bytes: Uint8Array): Device {

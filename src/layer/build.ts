@@ -7,6 +7,7 @@
  * @module
  */
 import type { Database } from "bun:sqlite";
+import type { ExtentCodec } from "../erofs/extent-codec.ts";
 import { ChunkSink } from "../store/chunk-sink.ts";
 import { ChunkTable } from "../store/chunk-table.ts";
 import type { BlockAddress } from "../store/layout.ts";
@@ -19,6 +20,8 @@ export interface BuildEnvironment {
   readonly database: Database;
   readonly paths: StorePaths;
   readonly chunkBytes: number;
+  /** How new content is compressed; undefined: not at all. */
+  readonly codec?: ExtentCodec | undefined;
   readonly reserve: (count: number) => Promise<BlockAddress>;
 }
 
@@ -41,11 +44,12 @@ export async function build<Tree extends LayerTree>(
   environment: BuildEnvironment,
   read: (place: ContentPlace) => Promise<Tree>,
 ): Promise<BuiltLayer & Tree> {
-  const { database, paths, chunkBytes, reserve } = environment;
-  const table = new ChunkTable();
+  const { database, paths, chunkBytes, codec, reserve } = environment;
+  const table = new ChunkTable(codec?.algorithm);
   const writer = new PackWriter(paths);
   try {
-    const sink = new ChunkSink({ database, table, writer, reserve, chunkBytesMax: chunkBytes });
+    const options = { database, table, writer, reserve, chunkBytesMax: chunkBytes, codec };
+    await using sink = new ChunkSink(options);
     const tree = await read({ sink });
     await sink.flush();
     writer.sync();

@@ -181,6 +181,7 @@ class TreeReader {
 function contentOf(fd: number, name: ByteString, status: FileStatus): ContentSource {
   const isSparse = status.blocks512 * 512 < status.sizeBytes;
   return {
+    isSparse,
     nextData: (offset) => (isSparse ? seekData(fd, offset) : offset),
     read: (target, offset) => readFully(fd, target, offset, name),
   };

@@ -6,7 +6,7 @@
  */
 import { AppError } from "../errors.ts";
 import { holeChunk, type FileContent } from "../erofs/tree.ts";
-import type { ChunkSink } from "../store/chunk-sink.ts";
+import { chunkUse, type ChunkSink } from "../store/chunk-sink.ts";
 import { defined } from "../util/assert.ts";
 import { KiB } from "../util/bytes.ts";
 
@@ -25,6 +25,8 @@ export interface ContentOptions {
 
 /** The bytes of a file. It is asked for ascending offsets only, so a stream can be one. */
 export interface ContentSource {
+  /** Whether there may be holes in it; zeros that are stored are no hole. */
+  readonly isSparse: boolean;
   /** The first offset, not below the given one, where there may be data; undefined for none. */
   nextData(offset: number): number | undefined;
   /** Fills all of `target`; throws where there is less. */
@@ -49,6 +51,8 @@ export async function storeContent(
     throw new AppError("resource_exhausted", `A file of ${sizeBytes} bytes has too many chunks`);
   }
   const chunks = new Int32Array(count).fill(holeChunk);
+  const several = source.isSparse ? chunkUse.sparse : chunkUse.dense;
+  const use = count === 1 ? chunkUse.whole : several;
   let contentBytes = 0;
   for (let index = 0; index < count; index++) {
     const data = source.nextData(index * chunkBytes);
@@ -57,7 +61,7 @@ export async function storeContent(
     const offset = index * chunkBytes;
     const length = Math.min(chunkBytes, sizeBytes - offset);
     await source.read(await sink.space(length), offset);
-    const ref = sink.put(length);
+    const ref = sink.put(length, use);
     chunks[index] = ref;
     if (ref !== holeChunk) contentBytes += length;
   }

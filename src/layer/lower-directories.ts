@@ -19,6 +19,7 @@ import {
   openRegularAt,
   readLinkAt,
   seekData,
+  seekHole,
 } from "../../ffi/file.ts";
 import { statAt, statOf, type FileStatus } from "../../ffi/status.ts";
 import { getXattr, listXattrs } from "../../ffi/xattr.ts";
@@ -93,7 +94,12 @@ export class LowerDirectories implements LowerTree, Disposable {
     switch (status.mode & fileType.mask) {
       case fileType.regular: {
         const { sizeBytes } = status;
-        return { type: "file", ...attributes, sizeBytes, content: this.#contentOf(path) };
+        return {
+          type: "file",
+          ...attributes,
+          sizeBytes,
+          content: this.#contentOf(path, sizeBytes),
+        };
       }
       case fileType.symlink:
         return { type: "symlink", ...attributes, target: readLinkAt(dirFd, name) };
@@ -105,7 +111,7 @@ export class LowerDirectories implements LowerTree, Disposable {
   }
 
   /** Opened for each piece, which is up to some MiB: there may be any number of such files. */
-  #contentOf(path: ByteString): ContentSource {
+  #contentOf(path: ByteString, sizeBytes: number): ContentSource {
     const withFile = <T>(use: (fd: number) => T): T =>
       this.#look(path, (found, name) => {
         const file = found?.kind === "file" ? openRegularAt(found.dirFd, name) : undefined;
@@ -117,6 +123,7 @@ export class LowerDirectories implements LowerTree, Disposable {
         }
       });
     return {
+      isSparse: withFile((fd) => (seekHole(fd, 0) ?? sizeBytes) < sizeBytes),
       nextData: (offset) => withFile((fd) => seekData(fd, offset)),
       read: (target, offset) => withFile((fd) => readFully(fd, target, offset, path)),
     };

@@ -205,6 +205,7 @@ export class TarInodes {
 function contentOf(reader: TarReader, sizeBytes: number): ContentSource {
   let position = 0;
   return {
+    isSparse: reader.isSparse,
     nextData(offset) {
       assert(offset === position, "a tar is read in order");
       const data = offset + reader.holeBytes();

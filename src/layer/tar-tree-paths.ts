@@ -16,6 +16,8 @@ export class TreePaths {
   readonly root: Directory;
   /** Directories that no entry describes; they are there because something is in them. */
   readonly implicit = new Set<Directory>();
+  /** Whether anything that was there has been taken away. */
+  hasRemoved = false;
   readonly #resolver: PathResolver<Inode>;
   readonly #lower: LowerLookup;
   readonly #inodes: TarInodes;
@@ -69,7 +71,9 @@ export class TreePaths {
   }
 
   remove(parent: Directory, name: ByteString): void {
-    if (parent.entries.delete(name)) this.forget();
+    if (!parent.entries.delete(name)) return;
+    this.hasRemoved = true;
+    this.forget();
   }
 
   /** To be called when a path may lead elsewhere than before. */

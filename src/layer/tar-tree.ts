@@ -141,11 +141,7 @@ class TarTreeBuilder {
 
   #applyWhiteout(parent: Directory, whiteout: Whiteout, entry: TarEntry): void {
     this.#hasWhiteouts = true;
-    if (this.#isFirst) {
-      if (whiteout.kind === "name") return this.#paths.remove(parent, whiteout.name);
-      this.#paths.forget();
-      return dropImplicit(parent, this.#paths.implicit);
-    }
+    if (this.#isFirst) return this.#deleteAtOnce(parent, whiteout);
     if (whiteout.kind === "opaque") {
       this.#inodes.addXattr(parent, opaqueXattr);
       return;
@@ -153,6 +149,16 @@ class TarTreeBuilder {
     // Containerd's mknod(2) does not replace anything.
     if (parent.entries.has(whiteout.name)) throw pathError("the layer has what it deletes");
     this.#paths.add(parent, whiteout.name, this.#inodes.makeWhiteout(entry));
+  }
+
+  #deleteAtOnce(parent: Directory, whiteout: Whiteout): void {
+    if (whiteout.kind === "name") return this.#paths.remove(parent, whiteout.name);
+    const hasRemoved = this.#paths.hasRemoved;
+    this.#paths.forget();
+    if (!dropImplicit(parent, this.#paths.implicit) || !hasRemoved) return;
+    // Containerd would keep a directory that an entry made, another deleted, and a third one's path
+    // made again. No layer is known to need that, so it is left to containerd.
+    throw pathError("an opaque mark after deletions in a first layer");
   }
 
   async #makeInode(entry: TarEntry): Promise<Inode> {

@@ -34,14 +34,18 @@ export function parseWhiteout(name: ByteString): Whiteout | undefined {
 /**
  * An opaque mark in a layer with none below, after the fact: takes away what no entry of the tar
  * itself put there, which can only be directories made for the sake of a path.
+ *
+ * @returns whether it took away anything
  */
-export function dropImplicit(directory: Directory, implicit: ReadonlySet<Directory>): void {
+export function dropImplicit(directory: Directory, implicit: ReadonlySet<Directory>): boolean {
   const pending = [directory];
+  let hasDropped = false;
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     for (const [name, inode] of next.entries) {
       if (inode.type !== "directory") continue;
-      if (implicit.has(inode)) next.entries.delete(name);
-      else pending.push(inode);
+      if (!implicit.has(inode)) pending.push(inode);
+      else hasDropped = next.entries.delete(name);
     }
   }
+  return hasDropped;
 }

@@ -31,7 +31,7 @@ export interface MountFunctions {
   readonly unmount: (target: string) => void;
 }
 
-const realFunctions: MountFunctions = { mount: mountImage, unmount: unmountTarget };
+export const realFunctions: MountFunctions = { mount: mountImage, unmount: unmountTarget };
 
 /** Best first: no loop device in between, and nothing cached twice. */
 const modes: readonly MountMode[] = [
@@ -63,8 +63,21 @@ export function probeMountMode(
   removeFolders(scratchDirectory, functions);
   try {
     const folder = mkdtempSync(join(scratchDirectory, folderPrefix));
-    const image = writeProbeImage(folder);
-    return findMode(requested, image, join(folder, targetName), functions);
+    return findMode(requested, writeProbeImage(folder), folder, functions);
+  } finally {
+    removeFolders(scratchDirectory, functions);
+  }
+}
+
+/** Runs `task` with a folder of its own in the scratch directory, unmounts and removes it. */
+export async function withProbeFolder(
+  scratchDirectory: string,
+  functions: MountFunctions,
+  task: (folder: string) => Promise<void>,
+): Promise<void> {
+  removeFolders(scratchDirectory, functions);
+  try {
+    await task(mkdtempSync(join(scratchDirectory, folderPrefix)));
   } finally {
     removeFolders(scratchDirectory, functions);
   }
@@ -86,14 +99,14 @@ function removeFolders(scratchDirectory: string, functions: MountFunctions): voi
 function findMode(
   requested: RequestedMethod,
   image: ProbeImage,
-  target: string,
+  folder: string,
   functions: MountFunctions,
 ): ProbeResult {
   const failed: FailedAttempt[] = [];
   for (const tried of modes) {
     if (requested !== "auto" && requested !== tried.method) continue;
     try {
-      return { mode: tryMode(image, target, tried, functions), failed };
+      return { mode: readProbeImage(image, folder, tried, functions), failed };
     } catch (error) {
       failed.push({ tried, reason: describeError(error) });
     }
@@ -105,16 +118,20 @@ function findMode(
   throw new AppError("failed_precondition", message, { remedy });
 }
 
-function tryMode(
+/** Mounts the image in its folder and reads all of it; returns the mode in force. */
+export function readProbeImage(
   image: ProbeImage,
-  target: string,
+  folder: string,
   tried: MountMode,
   functions: MountFunctions,
 ): MountMode {
+  const target = join(folder, targetName);
   const mode = functions.mount(image.files, target, tried);
   try {
-    const content = readFileSync(join(target, image.fileName));
-    if (content.equals(image.content)) return mode;
+    const isSame = [...image.contents].every(([name, content]) =>
+      readFileSync(join(target, name)).equals(content),
+    );
+    if (isSame) return mode;
   } finally {
     functions.unmount(target);
   }

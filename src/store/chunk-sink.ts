@@ -2,29 +2,58 @@
  * Takes the content of a layer chunk by chunk and stores what the node has not got.
  *
  * Content is read straight into a staging buffer, each chunk at a block boundary. When the buffer
- * is full, one query tells which of its chunks are in the index; the others are written, neighbours
- * with one write. So the number of system calls and statements follows the bytes, not the files.
+ * is full, one query tells which of its chunks are in the index; the others are compressed on all
+ * cores and written while the next buffer is filled. So the number of system calls and statements
+ * follows the bytes, not the files, and memory is bounded by the number of buffers.
  *
  * @module
  */
 import type { Database } from "bun:sqlite";
+import { encodeExtent, type ExtentCodec } from "../erofs/extent-codec.ts";
 import { holeChunk, type ChunkRef } from "../erofs/tree.ts";
-import { assert, defined } from "../util/assert.ts";
-import { alignUp, MiB } from "../util/bytes.ts";
+import { AppError } from "../errors.ts";
+import { assert } from "../util/assert.ts";
+import { alignUp, KiB, MiB } from "../util/bytes.ts";
+import { BundleBuilder, bundledBytesMax, type FullBundle } from "./bundle-builder.ts";
+import { encodeChunk } from "./chunk-encoder.ts";
 import type { ChunkTable } from "./chunk-table.ts";
-import { findChunks } from "./index-database.ts";
-import { blockBytes, blocksFor, type BlockAddress } from "./layout.ts";
+import { type ChunkRow, findBundles } from "./index-database.ts";
+import { blockBytes, blockOfPlace, blocksFor, placeOf } from "./layout.ts";
 import type { PackWriter } from "./pack-writer.ts";
+import { type PendingWrite, type ReserveBlocks, WriteQueue } from "./write-queue.ts";
 
 const stagingBytesMin = 4 * MiB;
+/** One is filled while the others are compressed and written. */
+const stagingBuffersMax = 3;
+/** With smaller chunks each would be its own extent: what compression saves is lost to blocks. */
+const compressedChunkBytesMin = 2 * bundledBytesMax;
 const sha256Bytes = 32;
-const zeros = Buffer.alloc(64 * 1024);
+const zeros = Buffer.alloc(64 * KiB);
 
 interface StagedChunk {
   readonly ref: ChunkRef;
   readonly offset: number;
   readonly sizeBytes: number;
 }
+
+/** What becomes of the file that a chunk belongs to. */
+export interface ChunkUse {
+  /** A chunk of zeros is a hole. */
+  readonly mayBeHole: boolean;
+  /** A small chunk shares a bundle with others; if not, it stays as it is. */
+  readonly mayBeBundled: boolean;
+  /** The chunk must not be compressed: a file has holes or compressed chunks, not both. */
+  readonly isRaw: boolean;
+}
+
+export const chunkUse = {
+  /** The only chunk of its file. */
+  whole: { mayBeHole: true, mayBeBundled: true, isRaw: false },
+  /** One of several, of a file that may have holes. */
+  sparse: { mayBeHole: true, mayBeBundled: false, isRaw: true },
+  /** One of several, of a file without holes; a short end would cost the others their plain map. */
+  dense: { mayBeHole: false, mayBeBundled: false, isRaw: false },
+} as const satisfies Record<string, ChunkUse>;
 
 /** True where all bytes are zero; looks no further than the first that is not. */
 export function isZero(bytes: Uint8Array): boolean {
@@ -39,41 +68,53 @@ export interface ChunkSinkOptions {
   readonly database: Database;
   readonly table: ChunkTable;
   readonly writer: PackWriter;
-  /** Gives `count` blocks in a row that nobody else gets. */
-  readonly reserve: (count: number) => Promise<BlockAddress>;
+  readonly reserve: ReserveBlocks;
   readonly chunkBytesMax: number;
+  /** Undefined: nothing is compressed. */
+  readonly codec?: ExtentCodec | undefined;
 }
 
-export class ChunkSink {
+/** To be disposed of before its writer is closed: then nothing is written any more. */
+export class ChunkSink implements AsyncDisposable {
   /** Chunks that the index had and the pack had lost. */
   restoredChunks = 0;
   readonly #options: ChunkSinkOptions;
-  readonly #staging: Buffer;
+  readonly #codec: ExtentCodec | undefined;
+  readonly #queue: WriteQueue;
+  readonly #bundle = new BundleBuilder();
   readonly #hash = new Uint8Array(sha256Bytes);
+  readonly #freeBuffers: Buffer[] = [];
+  readonly #batches: Promise<void>[] = [];
+  #staging: Buffer;
   #staged: StagedChunk[] = [];
   #end = 0;
 
   constructor(options: ChunkSinkOptions) {
+    const { chunkBytesMax, codec, writer, reserve } = options;
     this.#options = options;
-    this.#staging = Buffer.alloc(Math.max(stagingBytesMin, options.chunkBytesMax));
+    this.#codec = chunkBytesMax < compressedChunkBytesMin ? undefined : codec;
+    this.#queue = new WriteQueue(writer, reserve);
+    this.#staging = Buffer.alloc(Math.max(stagingBytesMin, chunkBytesMax));
   }
 
   /** Room for a chunk of this size; fill it, then call `put`. Waits while staged chunks go out. */
   async space(sizeBytes: number): Promise<Buffer> {
     assert(sizeBytes > 0 && sizeBytes <= this.#options.chunkBytesMax, "chunk size out of range");
-    if (this.#end + alignUp(sizeBytes, blockBytes) > this.#staging.length) await this.flush();
+    if (this.#end + alignUp(sizeBytes, blockBytes) > this.#staging.length) await this.#handOver();
     return this.#staging.subarray(this.#end, this.#end + sizeBytes);
   }
 
-  /** Takes the first `sizeBytes` of the last `space` as a chunk; a hole where all are zero. */
-  put(sizeBytes: number): ChunkRef {
+  /** Takes the first `sizeBytes` of the last `space` as a chunk, or as a hole. */
+  put(sizeBytes: number, use: ChunkUse): ChunkRef {
     const bytes = this.#staging.subarray(this.#end, this.#end + sizeBytes);
-    if (isZero(bytes)) return holeChunk;
+    const { mayBeHole, mayBeBundled, isRaw } = this.#codec === undefined ? chunkUse.sparse : use;
+    if (mayBeHole && isZero(bytes)) return holeChunk;
     Bun.SHA256.hash(bytes, this.#hash);
+    const needsRaw = isRaw || (!mayBeBundled && sizeBytes <= bundledBytesMax);
     const { table } = this.#options;
-    const present = table.use(this.#hash);
+    const present = table.use(this.#hash, needsRaw);
     if (present !== undefined) return present;
-    const ref = table.add(this.#hash, sizeBytes);
+    const ref = table.add(this.#hash, sizeBytes, needsRaw);
     this.#staged.push({ ref, offset: this.#end, sizeBytes });
     const end = this.#end + alignUp(sizeBytes, blockBytes);
     this.#staging.fill(0, this.#end + sizeBytes, end);
@@ -83,51 +124,120 @@ export class ChunkSink {
 
   /** Settles the address of every chunk taken so far and writes the new ones. */
   async flush(): Promise<void> {
-    const { database, table } = this.#options;
-    const staged = this.#staged;
+    await this.#handOver();
+    const bundle = this.#bundle.take();
+    if (bundle !== undefined) void this.#queue.add([this.#bundleWrite(bundle)]);
+    await this.#queue.drain();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#queue.close();
+  }
+
+  /** Sends what is staged on its way; goes on with another buffer, waiting for one if need be. */
+  async #handOver(): Promise<void> {
+    this.#queue.throwFailure();
+    const staging = this.#staging;
+    const batch = this.#queue.add(this.#startWrites());
+    this.#batches.push(batch.then(() => void this.#freeBuffers.push(staging)));
     this.#staged = [];
     this.#end = 0;
-    const missing = new Map(staged.map((chunk) => [chunk.ref, chunk]));
-    const hashes = staged.map((chunk) => table.sha256Of(chunk.ref));
-    findChunks(database, hashes, (row) => {
-      const ref = defined(table.find(row.sha256), "a chunk that was asked for");
-      table.settle(ref, row.block, "known");
-      this.#restoreIfLost(defined(missing.get(ref), "a staged chunk"), row.block);
-      missing.delete(ref);
-    });
-    let run: StagedChunk[] = [];
-    for (const chunk of staged) {
-      if (missing.has(chunk.ref)) run.push(chunk);
-      else run = await this.#writeRun(run);
+    if (this.#batches.length >= stagingBuffersMax) await this.#batches.shift();
+    this.#staging = this.#freeBuffers.pop() ?? Buffer.alloc(staging.length);
+  }
+
+  #startWrites(): Promise<PendingWrite>[] {
+    const { database, table } = this.#options;
+    const known = table.findKnown(
+      database,
+      this.#staged.map(({ ref }) => ref),
+    );
+    const writes: Promise<PendingWrite>[] = [];
+    for (const chunk of this.#staged) {
+      const row = known.get(chunk.ref);
+      if (row !== undefined) {
+        table.settle(chunk.ref, row, "known");
+        this.#restoreIfLost(chunk, row);
+        continue;
+      }
+      const write = this.#startWrite(chunk);
+      if (write !== undefined) writes.push(Promise.resolve(write));
     }
-    await this.#writeRun(run);
+    return writes;
+  }
+
+  /** Undefined for a chunk that waits in an open bundle. */
+  #startWrite(chunk: StagedChunk): PendingWrite | Promise<PendingWrite> | undefined {
+    const { table } = this.#options;
+    const { ref, sizeBytes } = chunk;
+    const codec = table.needsRaw(ref) ? undefined : this.#codec;
+    if (codec === undefined) return this.#chunkWrite(ref, null, [this.#paddedOf(chunk)]);
+    if (sizeBytes <= bundledBytesMax) {
+      const full = this.#bundle.add(ref, this.#paddedOf(chunk).subarray(0, sizeBytes));
+      return full === undefined ? undefined : this.#bundleWrite(full);
+    }
+    return encodeChunk(codec, this.#paddedOf(chunk), sizeBytes).then(({ extents, pieces }) =>
+      this.#chunkWrite(ref, extents, pieces),
+    );
+  }
+
+  #chunkWrite(
+    ref: ChunkRef,
+    extents: Uint8Array | null,
+    pieces: readonly Uint8Array[],
+  ): PendingWrite {
+    const { table } = this.#options;
+    const blocks = pieces.reduce((sum, piece) => sum + piece.length, 0) / blockBytes;
+    const encoding = extents === null ? 0 : (this.#codec?.algorithm ?? 0);
+    const settle = (block: number) =>
+      table.settle(ref, { place: placeOf(block), encoding, blocks, extents }, "written");
+    return { pieces, settle };
+  }
+
+  async #bundleWrite({ content, members }: FullBundle): Promise<PendingWrite> {
+    const codec = this.#codec;
+    assert(codec !== undefined, "bundles are compressed");
+    const { table } = this.#options;
+    const stored = await encodeExtent(codec, content);
+    const piece = stored ?? content;
+    const encoding = stored === undefined ? 0 : codec.algorithm;
+    const row = {
+      blocks: piece.length / blockBytes,
+      size_bytes: content.length,
+      encoding,
+    } as const;
+    const member = { encoding: codec.algorithm, blocks: 0, extents: null };
+    const settle = (block: number) => {
+      table.writtenBundles.set(block, { block, ...row });
+      for (const { ref, offsetBytes } of members) {
+        table.settle(ref, { place: placeOf(block, offsetBytes), ...member }, "written");
+      }
+    };
+    return { pieces: [piece], settle };
+  }
+
+  #paddedOf({ offset, sizeBytes }: StagedChunk): Uint8Array {
+    return this.#staging.subarray(offset, offset + alignUp(sizeBytes, blockBytes));
   }
 
   /**
    * What is found in the index must really be there. Content is synced before it is entered, but
-   * a pack may have come back from a backup or a broken disk with holes: here are the bytes.
+   * a pack may have come back from a backup or a broken disk with holes: here are the bytes. Where
+   * they lay compressed, the same bytes need not come out again.
    */
-  #restoreIfLost(chunk: StagedChunk, block: BlockAddress): void {
-    const { writer } = this.#options;
-    const count = blocksFor(chunk.sizeBytes);
-    if (writer.isAllocated(block, count)) return;
-    writer.write(block, this.#staging.subarray(chunk.offset, chunk.offset + count * blockBytes));
-    this.restoredChunks += 1;
-  }
-
-  /** Writes chunks that lie side by side in the staging buffer; returns a new empty run. */
-  async #writeRun(run: readonly StagedChunk[]): Promise<StagedChunk[]> {
-    const first = run[0];
-    const last = run.at(-1);
-    if (first === undefined || last === undefined) return [];
-    const end = last.offset + alignUp(last.sizeBytes, blockBytes);
-    const block = await this.#options.reserve((end - first.offset) / blockBytes);
-    this.#options.writer.write(block, this.#staging.subarray(first.offset, end));
-    let next = block;
-    for (const chunk of run) {
-      this.#options.table.settle(chunk.ref, next, "written");
-      next += blocksFor(chunk.sizeBytes);
+  #restoreIfLost(chunk: StagedChunk, row: ChunkRow): void {
+    const { database, writer } = this.#options;
+    const block = blockOfPlace(row.place);
+    let { blocks } = row;
+    if (blocks === 0) findBundles(database, [block], (bundle) => (blocks = bundle.blocks));
+    if (writer.isAllocated(block, blocks)) return;
+    if (row.encoding !== 0) {
+      throw new AppError("data_loss", `Content at block ${block} of the packs is lost`, {
+        remedy: "stop the daemon and run `dedup-snapshotter check --data --repair`",
+      });
     }
-    return [];
+    assert(blocks === blocksFor(chunk.sizeBytes), "a raw chunk has the blocks of its content");
+    writer.write(block, this.#paddedOf(chunk));
+    this.restoredChunks += 1;
   }
 }

@@ -6,11 +6,13 @@
  *
  * @module
  */
-import { defined } from "../util/assert.ts";
-import type { ByteString } from "../util/byte-string.ts";
-import { byteString, bytesOf } from "../util/byte-string.ts";
+import type { Database } from "bun:sqlite";
+import type { CompressionAlgorithm } from "../erofs/compression.ts";
 import type { ChunkRef } from "../erofs/tree.ts";
-import type { BlockAddress } from "./layout.ts";
+import { defined } from "../util/assert.ts";
+import { type ByteString, byteString, bytesOf } from "../util/byte-string.ts";
+import { type BundleRow, type ChunkRow, findChunks, type StoredChunk } from "./index-database.ts";
+import { type BlockAddress, blockOfPlace } from "./layout.ts";
 
 /** Where a chunk of the layer is. */
 export type ChunkOrigin =
@@ -22,46 +24,67 @@ export type ChunkOrigin =
 interface Entry {
   readonly sha256: ByteString;
   readonly sizeBytes: number;
+  /** Its file has holes, or nothing is compressed: it must lie in the pack as it is. */
+  readonly needsRaw: boolean;
   uses: number;
-  block: BlockAddress;
+  stored: StoredChunk | undefined;
   origin: ChunkOrigin;
 }
 
-/** A block address that was not settled yet. */
-const unsettled = -1;
-
 export class ChunkTable {
+  /** With which algorithm new content is compressed; undefined: not at all. */
+  readonly algorithm: CompressionAlgorithm | undefined;
+  /** Bundles that this layer wrote, by address. */
+  readonly writtenBundles = new Map<BlockAddress, BundleRow>();
   readonly #entries: Entry[] = [];
-  readonly #bySha256 = new Map<ByteString, ChunkRef>();
+  readonly #byContent = new Map<string, ChunkRef>();
+
+  constructor(algorithm?: CompressionAlgorithm) {
+    this.algorithm = algorithm;
+  }
 
   get length(): number {
     return this.#entries.length;
   }
 
   /** The number of a chunk that this layer has already, with one more use of it counted. */
-  use(sha256: Uint8Array): ChunkRef | undefined {
-    const ref = this.#bySha256.get(byteString(sha256));
+  use(sha256: Uint8Array, needsRaw: boolean): ChunkRef | undefined {
+    const ref = this.#byContent.get(keyOf(byteString(sha256), needsRaw));
     if (ref !== undefined) this.#entry(ref).uses += 1;
     return ref;
   }
 
-  add(sha256: Uint8Array, sizeBytes: number): ChunkRef {
+  add(sha256: Uint8Array, sizeBytes: number, needsRaw: boolean): ChunkRef {
     const key = byteString(sha256);
     const ref = this.#entries.length;
-    const entry = { sha256: key, sizeBytes, uses: 1, block: unsettled, origin: "known" as const };
-    this.#entries.push(entry);
-    this.#bySha256.set(key, ref);
+    const origin = "known" as const;
+    this.#entries.push({ sha256: key, sizeBytes, needsRaw, uses: 1, stored: undefined, origin });
+    this.#byContent.set(keyOf(key, needsRaw), ref);
     return ref;
   }
 
-  settle(ref: ChunkRef, block: BlockAddress, origin: ChunkOrigin): void {
+  settle(ref: ChunkRef, stored: StoredChunk, origin: ChunkOrigin): void {
     const entry = this.#entry(ref);
-    entry.block = block;
+    entry.stored = stored;
     entry.origin = origin;
   }
 
-  find(sha256: Uint8Array): ChunkRef | undefined {
-    return this.#bySha256.get(byteString(sha256));
+  /**
+   * What the index has of these chunks in a form the layer can use, compressed rather than raw.
+   */
+  findKnown(database: Database, refs: readonly ChunkRef[]): Map<ChunkRef, ChunkRow> {
+    const found = new Map<ChunkRef, ChunkRow>();
+    const hashes = refs.map((ref) => this.sha256Of(ref));
+    findChunks(database, hashes, (row) => {
+      const sha256 = byteString(row.sha256);
+      for (const needsRaw of [false, true]) {
+        const ref = this.#byContent.get(keyOf(sha256, needsRaw));
+        if (ref === undefined || (row.encoding !== 0 && needsRaw)) continue;
+        if (row.encoding !== 0 && row.encoding !== this.algorithm) continue;
+        if (row.encoding !== 0 || !found.has(ref)) found.set(ref, row);
+      }
+    });
+    return found;
   }
 
   sha256Of(ref: ChunkRef): Uint8Array {
@@ -72,12 +95,34 @@ export class ChunkTable {
     return this.#entry(ref).sizeBytes;
   }
 
+  needsRaw(ref: ChunkRef): boolean {
+    return this.#entry(ref).needsRaw;
+  }
+
+  /** The chunk with the same content that need not be raw; undefined for such a one itself. */
+  twinOf(ref: ChunkRef): ChunkRef | undefined {
+    const { needsRaw, sha256 } = this.#entry(ref);
+    return needsRaw ? this.#byContent.get(keyOf(sha256, false)) : undefined;
+  }
+
+  /** The chunks that are not in the index yet. */
+  *written(): Generator<ChunkRef, void> {
+    for (let ref = 0; ref < this.#entries.length; ref++) {
+      if (this.originOf(ref) === "written") yield ref;
+    }
+  }
+
   usesOf(ref: ChunkRef): number {
     return this.#entry(ref).uses;
   }
 
+  storedOf(ref: ChunkRef): StoredChunk {
+    return defined(this.#entry(ref).stored, `the place of chunk ${ref}`);
+  }
+
+  /** Of the chunk, or of the bundle it is a member of. */
   blockOf(ref: ChunkRef): BlockAddress {
-    return this.#entry(ref).block;
+    return blockOfPlace(this.storedOf(ref).place);
   }
 
   originOf(ref: ChunkRef): ChunkOrigin {
@@ -87,4 +132,8 @@ export class ChunkTable {
   #entry(ref: ChunkRef): Entry {
     return defined(this.#entries[ref], `chunk ${ref} of the layer`);
   }
+}
+
+function keyOf(sha256: ByteString, needsRaw: boolean): string {
+  return needsRaw ? `${sha256}raw` : sha256;
 }

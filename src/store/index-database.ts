@@ -9,9 +9,17 @@
  * @module
  */
 import { Database } from "bun:sqlite";
+import { type CompressionAlgorithm, compressionAlgorithm } from "../erofs/compression.ts";
 import { AppError, describeError } from "../errors.ts";
 import { selectIn } from "../util/sqlite.ts";
-import { packBlocks, type BlockAddress } from "./layout.ts";
+import {
+  blockOfPlace,
+  firstBlockOfPack,
+  firstPlaceOfPack,
+  packOfBlock,
+  type BlockAddress,
+  type ChunkPlace,
+} from "./layout.ts";
 import { imagePath, type StorePaths } from "./paths.ts";
 import type { ImageIdentity } from "./verify-image.ts";
 import { indexMigrations } from "./index-schema.ts";
@@ -20,11 +28,37 @@ import { indexMigrations } from "./index-schema.ts";
 const busyTimeoutMs = 120_000;
 const sha256Bytes = 32;
 
-export interface ChunkRow {
-  readonly block: BlockAddress;
+/** How a chunk or a bundle is stored: 0 as it is, or the EROFS number of the algorithm. */
+export type Encoding = 0 | CompressionAlgorithm;
+
+/** For people. */
+export function encodingName(encoding: Encoding): string {
+  const names = Object.entries(compressionAlgorithm);
+  return names.find(([, number]) => number === encoding)?.[0] ?? "none";
+}
+
+/** Where and how a chunk is stored. */
+export interface StoredChunk {
+  readonly place: ChunkPlace;
+  /** That of its bundle's making for a member, also where the bundle came to be stored as it is. */
+  readonly encoding: Encoding;
+  /** Of its own; 0 for a member of a bundle. */
+  readonly blocks: number;
+  /** Stored blocks of each extent; null for raw chunks and members. */
+  readonly extents: Uint8Array | null;
+}
+
+export interface ChunkRow extends StoredChunk {
   readonly sha256: Uint8Array;
   readonly size_bytes: number;
   readonly uses: number;
+}
+
+export interface BundleRow {
+  readonly block: BlockAddress;
+  readonly blocks: number;
+  readonly size_bytes: number;
+  readonly encoding: Encoding;
 }
 
 export interface LayerRow {
@@ -120,7 +154,7 @@ export function findChunks(
   }
   selectIn<ChunkRow>(
     database,
-    (list) => `SELECT block, sha256, size_bytes, uses FROM chunks WHERE sha256 IN (${list})`,
+    (list) => `SELECT * FROM chunks WHERE sha256 IN (${list})`,
     hashes,
     visit,
   );
@@ -147,25 +181,49 @@ export function allLayerIds(database: Database): number[] {
 /** The packs that hold at least one chunk, ascending; a seek for each pack, not a scan. */
 export function usedPacks(database: Database): number[] {
   const packs: number[] = [];
-  const next = database.query<{ block: number }, [number]>(
-    "SELECT block FROM chunks WHERE block >= ? ORDER BY block LIMIT 1",
+  const next = database.query<{ place: number }, [number]>(
+    "SELECT place FROM chunks WHERE place >= ? ORDER BY place LIMIT 1",
   );
   let from = 0;
   for (;;) {
     const row = next.get(from);
     if (row === null) return packs;
-    const pack = Math.floor(row.block / packBlocks);
+    const pack = packOfBlock(blockOfPlace(row.place));
     packs.push(pack);
-    from = (pack + 1) * packBlocks;
+    from = firstPlaceOfPack(pack + 1);
   }
 }
 
-/** The chunk with the highest address in the pack; undefined for an empty one. */
-export function lastChunkOfPack(database: Database, packId: number): ChunkRow | undefined {
-  const query = database.query<ChunkRow, [number, number]>(
-    "SELECT * FROM chunks WHERE block >= ? AND block < ? ORDER BY block DESC LIMIT 1",
+/** The block behind the last content of the pack; undefined for an empty one. */
+export function endOfPack(database: Database, packId: number): BlockAddress | undefined {
+  const chunk = database
+    .query<{ place: number; blocks: number }, [number, number]>(
+      "SELECT place, blocks FROM chunks WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1",
+    )
+    .get(firstPlaceOfPack(packId), firstPlaceOfPack(packId + 1));
+  const bundle = database
+    .query<BundleRow, [number, number]>(
+      "SELECT * FROM bundles WHERE block >= ? AND block < ? ORDER BY block DESC LIMIT 1",
+    )
+    .get(firstBlockOfPack(packId), firstBlockOfPack(packId + 1));
+  const ends = [];
+  if (chunk !== null) ends.push(blockOfPlace(chunk.place) + chunk.blocks);
+  if (bundle !== null) ends.push(bundle.block + bundle.blocks);
+  return ends.length === 0 ? undefined : Math.max(...ends);
+}
+
+/** The rows of those of the bundles that there are. */
+export function findBundles(
+  database: Database,
+  blocks: readonly BlockAddress[],
+  visit: (row: BundleRow) => void,
+): void {
+  selectIn<BundleRow>(
+    database,
+    (list) => `SELECT * FROM bundles WHERE block IN (${list})`,
+    blocks,
+    visit,
   );
-  return query.get(packId * packBlocks, (packId + 1) * packBlocks) ?? undefined;
 }
 
 export function imageIdentity(paths: StorePaths, layer: LayerRow): ImageIdentity {

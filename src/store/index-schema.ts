@@ -43,6 +43,53 @@ CREATE TABLE layer_chunks (
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** Before, there were raw chunks only, named by their first block. */
+const compressedContent = `
+ALTER TABLE chunks RENAME TO raw_chunks;
+ALTER TABLE layer_chunks RENAME TO layer_raw_chunks;
+
+-- A chunk of file content. Its place is its identity towards images (store/layout.ts), its hash
+-- towards new content. A row exists only once the bytes are synced to the pack. Content that lies
+-- here compressed may lie here once more as it is, for readers that need it so.
+--   encoding: 0 as it is, or the EROFS number of the algorithm (erofs/compression.ts)
+--   blocks:   of its own; 0 for a member of a bundle
+--   extents:  a byte for each extent, its stored blocks; NULL for raw chunks and members
+CREATE TABLE chunks (
+  place INTEGER PRIMARY KEY,
+  sha256 BLOB NOT NULL,
+  encoding INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  blocks INTEGER NOT NULL,
+  extents BLOB,
+  uses INTEGER NOT NULL,
+  UNIQUE (sha256, encoding)
+) STRICT;
+
+-- Small chunks stored together; it lives as long as one of them. Encoding 0: stored as it is.
+CREATE TABLE bundles (
+  block INTEGER PRIMARY KEY,
+  blocks INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  encoding INTEGER NOT NULL
+) STRICT;
+
+-- How often a layer uses a chunk.
+CREATE TABLE layer_chunks (
+  layer INTEGER NOT NULL REFERENCES layers (id),
+  place INTEGER NOT NULL REFERENCES chunks (place),
+  uses INTEGER NOT NULL,
+  PRIMARY KEY (layer, place)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, extents, uses)
+  SELECT block << 17, sha256, 0, size_bytes, (size_bytes + 4095) / 4096, NULL, uses FROM raw_chunks
+  ORDER BY block;
+INSERT INTO layer_chunks (layer, place, uses)
+  SELECT layer, block << 17, uses FROM layer_raw_chunks ORDER BY layer, block;
+DROP TABLE layer_raw_chunks;
+DROP TABLE raw_chunks;
+`;
+
 const layerBlobs = `
 -- Which blob a layer was made of, so that it is neither read nor built again. A layer may come from
 -- several: one tar, compressed in different ways. Only of layers that say everything themselves: of
@@ -62,4 +109,4 @@ CREATE TABLE layer_blobs (
 CREATE INDEX layer_blobs_by_layer ON layer_blobs (layer);
 `;
 
-export const indexMigrations: readonly string[] = [initial, layerBlobs];
+export const indexMigrations: readonly string[] = [initial, compressedContent, layerBlobs];

@@ -10,6 +10,7 @@ import {
   extentsOf,
   isOfType,
   openImage,
+  PackedContent,
   walkImage,
   type ErofsImage,
   type Extent,
@@ -17,8 +18,9 @@ import {
   type ReadImage,
 } from "../erofs/read.ts";
 import { displayName, type ByteString } from "../util/byte-string.ts";
-import type { ChunkRow } from "./index-database.ts";
-import { blocksFor, firstBlockOfPack, packIdMin, type BlockAddress } from "./layout.ts";
+import { ChunkCursor, type ContentIndex } from "./chunk-cursor.ts";
+import type { BundleRow, ChunkRow } from "./index-database.ts";
+import { blockBytes, firstBlockOfPack, packIdMin, placeOf, type BlockAddress } from "./layout.ts";
 
 /** A piece of a file. */
 export type FilePiece =
@@ -49,55 +51,87 @@ export function openImageFile(path: string): { image: ErofsImage } & Disposable 
   }
 }
 
-/** Finds the chunk that starts at a block. */
-export type FindChunk = (block: BlockAddress) => ChunkRow | undefined;
-
-export function chunkFinder(database: Database): FindChunk {
-  const query = database.query<ChunkRow, [number]>("SELECT * FROM chunks WHERE block = ?");
-  return (block) => query.get(block) ?? undefined;
+/** Asks the index. */
+export function contentIndex(database: Database): ContentIndex {
+  const chunks = database.query<ChunkRow, [number]>("SELECT * FROM chunks WHERE place = ?");
+  const bundles = database.query<BundleRow, [number]>(
+    "SELECT * FROM bundles WHERE block <= ? ORDER BY block DESC LIMIT 1",
+  );
+  return {
+    chunkAt: (place) => chunks.get(place) ?? undefined,
+    bundleHolding(block) {
+      const row = bundles.get(block);
+      return row !== null && block < row.block + row.blocks ? row : undefined;
+    },
+  };
 }
 
 /** The regular files of a layer, with what they consist of. */
-export function* filesOf(image: ErofsImage, findChunk: FindChunk): Generator<LayerFile, void> {
+export function* filesOf(image: ErofsImage, index: ContentIndex): Generator<LayerFile, void> {
+  const reader = new PieceReader(image, index);
   for (const { path, inode, linkOf } of walkImage(image)) {
     if (!isOfType(inode, "regular")) continue;
     const { sizeBytes } = inode;
-    yield { path, sizeBytes, linkOf, pieces: () => piecesOf(image, inode, path, findChunk) };
+    yield { path, sizeBytes, linkOf, pieces: () => reader.piecesOf(inode, path) };
   }
 }
 
-function* piecesOf(
-  image: ErofsImage,
-  inode: ImageInode,
-  path: ByteString,
-  findChunk: FindChunk,
-): Generator<FilePiece, void> {
-  for (const extent of extentsOf(image, inode)) {
-    const { kind, fileOffsetBytes, lengthBytes } = extent;
-    if (kind === "blocks" && extent.block >= firstBlockOfPack(packIdMin)) {
-      yield* chunksOf(extent, path, findChunk);
-    } else {
-      yield { kind: kind === "hole" ? "hole" : "inline", fileOffsetBytes, bytes: lengthBytes };
+class PieceReader {
+  readonly #image: ErofsImage;
+  readonly #index: ContentIndex;
+  readonly #packed: PackedContent;
+
+  constructor(image: ErofsImage, index: ContentIndex) {
+    this.#image = image;
+    this.#index = index;
+    this.#packed = new PackedContent(image);
+  }
+
+  *piecesOf(inode: ImageInode, path: ByteString): Generator<FilePiece, void> {
+    const cursor = new ChunkCursor(this.#index);
+    for (const extent of extentsOf(this.#image, inode)) {
+      const { kind, fileOffsetBytes, lengthBytes } = extent;
+      const isStored = kind === "blocks" || kind === "compressed";
+      if (isStored && extent.block >= firstBlockOfPack(packIdMin)) {
+        for (const found of cursor.take(extent)) {
+          if (found === undefined) throw unknownContent(path, extent.block);
+          yield { kind: "chunk", ...found };
+        }
+        continue;
+      }
+      if (cursor.isInside) throw unknownContent(path, 0);
+      if (kind === "fragment") yield this.#fragmentOf(extent, path);
+      else yield { kind: kind === "hole" ? "hole" : "inline", fileOffsetBytes, bytes: lengthBytes };
     }
+    if (cursor.isInside) throw unknownContent(path, 0);
+  }
+
+  /** A member of a bundle, which is an extent of the packed inode or part of a run of raw ones. */
+  #fragmentOf(extent: Extent & { kind: "fragment" }, path: ByteString): FilePiece {
+    const { fileOffsetBytes, lengthBytes, packedOffsetBytes } = extent;
+    const packed = this.#packed.extentAt(packedOffsetBytes);
+    const withinBytes = packedOffsetBytes - packed.fileOffsetBytes;
+    const isRaw = packed.kind === "blocks";
+    const block = packed.block + (isRaw ? Math.floor(withinBytes / blockBytes) : 0);
+    const bundle = this.#index.bundleHolding(block);
+    const isSame = isRaw
+      ? bundle?.encoding === 0
+      : bundle?.encoding === this.#image.superblock.algorithm &&
+        bundle?.block === block &&
+        bundle.blocks === packed.storedBlocks &&
+        bundle.size_bytes === packed.lengthBytes;
+    if (bundle === undefined || !isSame) throw unknownContent(path, block);
+    const offsetBytes = isRaw
+      ? (block - bundle.block) * blockBytes + (withinBytes % blockBytes)
+      : withinBytes;
+    const chunk = this.#index.chunkAt(placeOf(bundle.block, offsetBytes));
+    if (chunk?.size_bytes !== lengthBytes || chunk.blocks !== 0) throw unknownContent(path, block);
+    return { kind: "chunk", fileOffsetBytes, chunk };
   }
 }
 
-/** An extent is one chunk, or several whose blocks follow each other. */
-function* chunksOf(
-  extent: Extent & { kind: "blocks" },
-  path: ByteString,
-  findChunk: FindChunk,
-): Generator<FilePiece, void> {
-  let { block, fileOffsetBytes } = extent;
-  const end = extent.fileOffsetBytes + extent.lengthBytes;
-  while (fileOffsetBytes < end) {
-    const chunk = findChunk(block);
-    if (chunk === undefined || fileOffsetBytes + chunk.size_bytes > end) {
-      const problem = `has content at block ${block}, where the index knows no chunk`;
-      throw new AppError("data_loss", `"${displayName(path)}" ${problem}`);
-    }
-    yield { kind: "chunk", fileOffsetBytes, chunk };
-    fileOffsetBytes += chunk.size_bytes;
-    block += blocksFor(chunk.size_bytes);
-  }
+function unknownContent(path: ByteString, block: BlockAddress): AppError {
+  const where = block === 0 ? "within a chunk" : `at block ${block}`;
+  const problem = `"${displayName(path)}" has content ${where} that the index knows differently`;
+  return new AppError("data_loss", problem);
 }

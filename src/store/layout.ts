@@ -36,6 +36,33 @@ export function packOffsetBytes(block: BlockAddress): number {
   return (block % packBlocks) * blockBytes;
 }
 
+/** A bundle holds at most this much content, which is what a place can tell apart. */
+const bundleBytesMax = 2 ** 17;
+
+/**
+ * Where a chunk lies, as one number: the block it begins at, or for a member of a bundle the first
+ * block of the bundle, and where in its content the member begins. Ascending with the address; two
+ * chunks never have the same place.
+ */
+export type ChunkPlace = number;
+
+export function placeOf(block: BlockAddress, bundleOffsetBytes = 0): ChunkPlace {
+  return block * bundleBytesMax + bundleOffsetBytes;
+}
+
+export function blockOfPlace(place: ChunkPlace): BlockAddress {
+  return Math.floor(place / bundleBytesMax);
+}
+
+export function bundleOffsetOfPlace(place: ChunkPlace): number {
+  return place % bundleBytesMax;
+}
+
+/** The place in front of which all chunks of lower packs are. */
+export function firstPlaceOfPack(packId: number): ChunkPlace {
+  return placeOf(firstBlockOfPack(packId));
+}
+
 export function blocksFor(sizeBytes: number): number {
   return alignUp(sizeBytes, blockBytes) / blockBytes;
 }

@@ -7,19 +7,27 @@
  *
  * @module
  */
-import type { Database } from "bun:sqlite";
+import type { Database, SQLQueryBindings } from "bun:sqlite";
 import { closeSync, fstatSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { realtimeNs } from "../../ffi/time.ts";
 import { AppError } from "../errors.ts";
 import { emitImage, planImage } from "../erofs/write.ts";
-import type { Directory } from "../erofs/tree.ts";
+import type { ChunkRef, Directory } from "../erofs/tree.ts";
 import { sha256OfFile } from "../util/file-hash.ts";
 import { insertRows } from "../util/sqlite.ts";
 import type { ChunkTable } from "./chunk-table.ts";
-import { findChunks, findLayerByImage } from "./index-database.ts";
+import { type BundleRow, findLayerByImage } from "./index-database.ts";
 import { enterLayerBlob, type BlobRow } from "./layer-blobs.ts";
-import { blocksFor, firstBlockOfPack, packBlocks, packOfBlock, blockBytes } from "./layout.ts";
+import {
+  type BlockAddress,
+  blockBytes,
+  type ChunkPlace,
+  firstBlockOfPack,
+  packBlocks,
+  packOfBlock,
+} from "./layout.ts";
+import { packingOf } from "./packing.ts";
 import { storageError } from "./pack-writer.ts";
 import { imagePath, type StorePaths } from "./paths.ts";
 
@@ -67,7 +75,7 @@ export function publishLayer(
 ): PublishedLayer {
   const unneededChunks = settleAddresses(database, layer.table);
   const { restoredChunks } = layer;
-  const image = writeImage(paths, layer);
+  const image = writeImage(database, paths, layer);
   try {
     const existing = findLayerByImage(database, image.sha256);
     const reused = existing !== undefined;
@@ -84,26 +92,39 @@ export function publishLayer(
 /** Looks up all chunks again, for another layer may have come first; counts what is unneeded. */
 function settleAddresses(database: Database, table: ChunkTable): number {
   let unneeded = 0;
-  const missing = new Set<number>();
-  for (let ref = 0; ref < table.length; ref++) {
-    if (table.originOf(ref) === "known") missing.add(ref);
+  let missing = 0;
+  for (let first = 0; first < table.length; first += lookedUpAtOnce) {
+    const count = Math.min(lookedUpAtOnce, table.length - first);
+    const refs = Array.from({ length: count }, (_, index) => first + index);
+    const known = table.findKnown(database, refs);
+    for (const ref of refs) {
+      const isWritten = table.originOf(ref) === "written";
+      const row = known.get(ref);
+      if (row !== undefined) table.settle(ref, row, "known");
+      if (row !== undefined ? isWritten : isWritten && settleTwin(table, ref)) unneeded += 1;
+      if (row === undefined && !isWritten) missing += 1;
+    }
   }
-  const hashes = Array.from({ length: table.length }, (_, ref) => table.sha256Of(ref));
-  findChunks(database, hashes, (row) => {
-    const ref = table.find(row.sha256);
-    if (ref === undefined) return;
-    if (table.originOf(ref) === "written") unneeded += 1;
-    table.settle(ref, row.block, "known");
-    missing.delete(ref);
-  });
-  if (missing.size > 0) {
-    const message = `${missing.size} chunks were deleted while the layer was built`;
-    throw new AppError("unavailable", message);
-  }
-  return unneeded;
+  if (missing === 0) return unneeded;
+  const message = `${missing} chunks were deleted while the layer was built`;
+  throw new AppError("unavailable", message);
 }
 
-function writeImage(paths: StorePaths, layer: BuiltLayer): ImageFile {
+/** Bounds the rows in memory. */
+const lookedUpAtOnce = 4096;
+
+/**
+ * The same content may have come in a file with holes and in one without, and been written raw for
+ * both: then the first does for the second.
+ */
+function settleTwin(table: ChunkTable, ref: ChunkRef): boolean {
+  const twin = table.twinOf(ref);
+  if (twin === undefined || table.storedOf(twin).encoding !== 0) return false;
+  table.settle(ref, table.storedOf(twin), "known");
+  return true;
+}
+
+function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): ImageFile {
   const { table } = layer;
   const packs = new Set<number>();
   for (let ref = 0; ref < table.length; ref++) packs.add(packOfBlock(table.blockOf(ref)));
@@ -113,7 +134,9 @@ function writeImage(paths: StorePaths, layer: BuiltLayer): ImageFile {
     blocks: packBlocks,
     uniaddr: firstBlockOfPack(packId),
   }));
-  const plan = planImage(layer.root, { devices, blockOf: (ref) => table.blockOf(ref) });
+  const packing = packingOf(database, table);
+  const blockOf = (ref: ChunkRef) => table.blockOf(ref);
+  const plan = planImage(layer.root, { devices, blockOf, ...(packing && { packing }) });
   const path = join(paths.images, `new-${crypto.randomUUID()}`);
   const file = openSync(path, "wx", 0o600);
   try {
@@ -181,40 +204,68 @@ function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): n
 }
 
 function insertChunks(database: Database, layerId: number, table: ChunkTable): void {
-  const refs = Array.from({ length: table.length }, (_, ref) => ref);
-  const written = refs.filter((ref) => table.originOf(ref) === "written");
   insertRows(
     database,
-    "INSERT INTO chunks (block, sha256, size_bytes, uses)",
-    4,
-    written.map((ref) => [
-      table.blockOf(ref),
-      table.sha256Of(ref) as Uint8Array<ArrayBuffer>,
-      table.sizeOf(ref),
-      0,
-    ]),
+    "INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, extents, uses)",
+    7,
+    chunkRows(table),
   );
-  refs.sort((left, right) => table.blockOf(left) - table.blockOf(right));
   insertRows(
     database,
-    "INSERT INTO layer_chunks (layer, block, uses)",
+    "INSERT INTO bundles (block, blocks, size_bytes, encoding)",
+    4,
+    neededBundles(table).map((row) => [row.block, row.blocks, row.size_bytes, row.encoding]),
+  );
+  insertRows(
+    database,
+    "INSERT INTO layer_chunks (layer, place, uses)",
     3,
-    refs.map((ref) => [layerId, table.blockOf(ref), table.usesOf(ref)]),
+    usesByPlace(table).map(({ place, uses }) => [layerId, place, uses]),
   );
   database
     .query(
       `UPDATE chunks SET uses = chunks.uses + used.uses FROM layer_chunks AS used
-       WHERE used.layer = ? AND used.block = chunks.block`,
+       WHERE used.layer = ? AND used.place = chunks.place`,
     )
     .run(layerId);
 }
 
-function addedContentBytes(table: ChunkTable): number {
-  let bytes = 0;
-  for (let ref = 0; ref < table.length; ref++) {
-    if (table.originOf(ref) === "written") bytes += blocksFor(table.sizeOf(ref)) * blockBytes;
+function* chunkRows(table: ChunkTable): Generator<SQLQueryBindings[], void> {
+  for (const ref of table.written()) {
+    const { place, encoding, blocks, extents } = table.storedOf(ref);
+    const sha256 = table.sha256Of(ref) as Uint8Array<ArrayBuffer>;
+    const counts = extents as Uint8Array<ArrayBuffer> | null;
+    yield [place, sha256, encoding, table.sizeOf(ref), blocks, counts, 0];
   }
-  return bytes;
+}
+
+/** How often the layer uses what lies at each place, ascending; two chunks may be one there. */
+function* usesByPlace(table: ChunkTable): Generator<{ place: ChunkPlace; uses: number }, void> {
+  const refs = Uint32Array.from({ length: table.length }, (_, ref) => ref);
+  refs.sort((left, right) => table.storedOf(left).place - table.storedOf(right).place);
+  for (let at = 0; at < refs.length;) {
+    const { place } = table.storedOf(refs[at]!);
+    let uses = 0;
+    for (; at < refs.length && table.storedOf(refs[at]!).place === place; at++) {
+      uses += table.usesOf(refs[at]!);
+    }
+    yield { place, uses };
+  }
+}
+
+/** The new bundles that have a new chunk. */
+function neededBundles(table: ChunkTable): BundleRow[] {
+  if (table.writtenBundles.size === 0) return [];
+  const blocks = new Set<BlockAddress>();
+  for (const ref of table.written()) blocks.add(table.blockOf(ref));
+  return [...table.writtenBundles.values()].filter(({ block }) => blocks.has(block));
+}
+
+function addedContentBytes(table: ChunkTable): number {
+  let blocks = 0;
+  for (const ref of table.written()) blocks += table.storedOf(ref).blocks;
+  for (const bundle of neededBundles(table)) blocks += bundle.blocks;
+  return blocks * blockBytes;
 }
 
 function syncDirectory(path: string): void {

@@ -14,12 +14,14 @@ import { isOpenElsewhere } from "../../ffi/lease.ts";
 import { allLayerIds } from "./index-database.ts";
 import {
   blockBytes,
-  blocksFor,
+  blockOfPlace,
   firstBlockOfPack,
   mergeRanges,
   packBlocks,
   packOffsetBytes,
   packOfBlock,
+  placeOf,
+  type BlockAddress,
   type BlockRange,
 } from "./layout.ts";
 import { imagePath, numberInName, packPath, type StorePaths } from "./paths.ts";
@@ -51,24 +53,32 @@ export function discardUncovered(
   discardRanges(paths, gaps);
 }
 
-/** The parts of a range of one pack that no chunk covers; chunks never straddle its ends. */
+/** The parts of a range of one pack that no content covers; content never straddles its ends. */
 function gapsIn(database: Database, range: BlockRange): BlockRange[] {
-  const chunks = database
-    .query<{ block: number; size_bytes: number }, [number, number]>(
-      "SELECT block, size_bytes FROM chunks WHERE block >= ? AND block < ? ORDER BY block",
-    )
-    .iterate(range.block, range.block + range.count);
   const gaps: BlockRange[] = [];
   let free = range.block;
   const addGap = (end: number) => {
     if (end > free) gaps.push({ block: free, count: end - free });
   };
-  for (const chunk of chunks) {
-    addGap(chunk.block);
-    free = chunk.block + blocksFor(chunk.size_bytes);
+  for (const content of contentIn(database, range)) {
+    addGap(content.block);
+    free = content.block + content.count;
   }
   addGap(range.block + range.count);
   return gaps;
+}
+
+/** The blocks of chunks and bundles that begin in the range, by address. */
+export function contentIn(database: Database, range: BlockRange): Iterable<BlockRange> {
+  const end = range.block + range.count;
+  return database
+    .query<BlockRange, [number, number, number, number]>(
+      `SELECT place >> 17 AS block, blocks AS count FROM chunks
+         WHERE place >= ? AND place < ? AND blocks > 0
+       UNION ALL SELECT block, blocks AS count FROM bundles WHERE block >= ? AND block < ?
+       ORDER BY block`,
+    )
+    .iterate(placeOf(range.block), placeOf(end), range.block, end);
 }
 
 /**
@@ -112,20 +122,40 @@ function forgetLayer(database: Database, layerId: number): BlockRange[] {
   database
     .query(
       `UPDATE chunks SET uses = chunks.uses - used.uses FROM layer_chunks AS used
-       WHERE used.layer = ? AND used.block = chunks.block`,
+       WHERE used.layer = ? AND used.place = chunks.place`,
     )
     .run(layerId);
   const dead = database
-    .query<{ block: number; size_bytes: number }, [number]>(
+    .query<{ place: number; blocks: number }, [number]>(
       `DELETE FROM chunks WHERE uses = 0
-         AND block IN (SELECT block FROM layer_chunks WHERE layer = ?)
-       RETURNING block, size_bytes`,
+         AND place IN (SELECT place FROM layer_chunks WHERE layer = ?)
+       RETURNING place, blocks`,
     )
     .all(layerId);
   database.query("DELETE FROM layer_chunks WHERE layer = ?").run(layerId);
   database.query("DELETE FROM layer_blobs WHERE layer = ?").run(layerId);
   database.query("DELETE FROM layers WHERE id = ?").run(layerId);
-  return dead.map((row) => ({ block: row.block, count: blocksFor(row.size_bytes) }));
+  const bundles = new Set<BlockAddress>();
+  const ranges: BlockRange[] = [];
+  for (const { place, blocks } of dead) {
+    const block = blockOfPlace(place);
+    if (blocks === 0) bundles.add(block);
+    else ranges.push({ block, count: blocks });
+  }
+  return [...ranges, ...forgetEmptyBundles(database, bundles)];
+}
+
+/** Of these bundles, those without a member go; returns where they lay. */
+export function forgetEmptyBundles(
+  database: Database,
+  blocks: Iterable<BlockAddress>,
+): BlockRange[] {
+  const query = database.query<BlockRange, [number, number, number]>(
+    `DELETE FROM bundles WHERE block = ?
+       AND NOT EXISTS (SELECT 1 FROM chunks WHERE place >= ? AND place < ?)
+     RETURNING block, blocks AS count`,
+  );
+  return [...blocks].flatMap((block) => query.all(block, placeOf(block), placeOf(block + 1)));
 }
 
 /** Bytes in packs that no chunk covers, and files that no row names. */

@@ -113,6 +113,11 @@ export class TarReader {
     return count;
   }
 
+  /** Whether the entry's content may have holes. */
+  get isSparse(): boolean {
+    return this.#map !== undefined;
+  }
+
   /** How many zeros come next that the archive does not hold; 0 where it holds the next byte. */
   holeBytes(): number {
     const map = this.#map;

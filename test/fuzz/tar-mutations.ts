@@ -48,7 +48,7 @@ const dialects: readonly (RawEntry | Uint8Array)[] = [
     content: "z",
   },
   { name: "device", flag: "3", device: [1, 3] },
-  { name: "hard", flag: "1", linkName: "short" },
+  { name: "hard", flag: "1", linkName: "plain" },
   { name: "dir/.wh.gone" },
   { name: "dir/.wh..wh..opq" },
 ];

@@ -44,7 +44,7 @@ afterAll(async () => {
 describe("dedup-snapshotter files", () => {
   test("shows what each file of a layer consists of, and how often that is used", async () => {
     const chunks = [shared.subarray(0, chunkBytes), shared.subarray(chunkBytes)];
-    const [head, tail] = chunks.map((chunk) => `sha256:${sha256(chunk)} uses=2`);
+    const [head, tail] = chunks.map((chunk) => `sha256:${sha256(chunk)} uses=2 none`);
     expect(await daemon.cli("files", "first")).toBe(
       [
         `/folder/large ${shared.length}`,
@@ -76,8 +76,10 @@ describe("dedup-snapshotter chunks", () => {
   test("lists all chunks with their uses and places", async () => {
     const lines = (await daemon.cli("chunks")).trimEnd().split("\n");
     expect(lines).toEqual([
-      `sha256:${sha256(shared.subarray(0, chunkBytes))} size=${chunkBytes} uses=2 pack=1 offset=0`,
-      `sha256:${sha256(shared.subarray(chunkBytes))} size=1000 uses=2 pack=1 offset=${chunkBytes}`,
+      `sha256:${sha256(shared.subarray(0, chunkBytes))} size=${chunkBytes} uses=2 ` +
+        `pack=1 offset=0 encoding=none stored=${chunkBytes}`,
+      `sha256:${sha256(shared.subarray(chunkBytes))} size=1000 uses=2 ` +
+        `pack=1 offset=${chunkBytes} encoding=none stored=4096`,
     ]);
   });
 

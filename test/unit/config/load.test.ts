@@ -30,6 +30,8 @@ describe("loadConfig()", () => {
       log_level: "info",
       api: { address: "127.0.0.1:8080" },
       chunk_size: 4 * 1024 * 1024,
+      compression: "auto",
+      compression_level: null,
       conversion: { enabled: true, workers: 2 },
       diff: { enabled: true },
       containerd: {

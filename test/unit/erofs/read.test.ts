@@ -7,7 +7,6 @@ import {
   superblockOffset,
 } from "../../../src/erofs/format.ts";
 import { readOwnContent, walkImage } from "../../../src/erofs/read.ts";
-import { sealSuperblock } from "../../../src/erofs/superblock.ts";
 import { type Directory, holeChunk } from "../../../src/erofs/tree.ts";
 import { byteStringOfText } from "../../../src/util/byte-string.ts";
 import {
@@ -19,7 +18,7 @@ import {
   symlink,
   xattr,
 } from "./make-tree.ts";
-import { factsOfImage, imageOf, noDevices, openBytes, twoPacks } from "./tree-facts.ts";
+import { factsOfImage, imageOf, noDevices, openBytes, reseal, twoPacks } from "./tree-facts.ts";
 
 function smallTree(): Directory {
   const linked = inlineFile("two names", { xattrs: [xattr("user.note", "a".repeat(50))] });
@@ -35,13 +34,6 @@ function smallTree(): Directory {
     root.entries.set(byteStringOfText(`name-number-${at}`), inlineFile(""));
   }
   return root;
-}
-
-/** Gives a changed image the checksum that makes the reader look at the rest. */
-function reseal(image: Buffer): Buffer {
-  const uuidOffset = superblockOffset + superblockField.uuid;
-  sealSuperblock(image, image.slice(uuidOffset, uuidOffset + 16));
-  return image;
 }
 
 /** Reads everything of the image: passes where that works or is refused as it should. */

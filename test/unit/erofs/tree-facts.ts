@@ -16,6 +16,8 @@ import {
   symlinkTarget,
   walkImage,
 } from "../../../src/erofs/read.ts";
+import { superblockField, superblockOffset } from "../../../src/erofs/format.ts";
+import { sealSuperblock } from "../../../src/erofs/superblock.ts";
 import {
   type ChunkedContent,
   type Directory,
@@ -66,6 +68,13 @@ export function imageOf(root: Directory, options: PlanOptions): Buffer {
 
 export function openBytes(image: Uint8Array): ErofsImage {
   return openImage((offset, length) => image.subarray(offset, offset + length));
+}
+
+/** Gives a changed image the checksum that makes the reader look at the rest. */
+export function reseal(image: Buffer): Buffer {
+  const uuidOffset = superblockOffset + superblockField.uuid;
+  sealSuperblock(image, image.slice(uuidOffset, uuidOffset + 16));
+  return image;
 }
 
 /** What a tree promises of the image made from it. */

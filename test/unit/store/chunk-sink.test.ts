@@ -1,28 +1,41 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { openSync, readSync, closeSync } from "node:fs";
+import { compressionAlgorithm, extentBytesMax } from "../../../src/erofs/compression.ts";
+import { decodeExtent, type ExtentCodec } from "../../../src/erofs/extent-codec.ts";
 import { holeChunk } from "../../../src/erofs/tree.ts";
-import { ChunkSink, isZero } from "../../../src/store/chunk-sink.ts";
+import { ChunkSink, chunkUse, isZero } from "../../../src/store/chunk-sink.ts";
 import { ChunkTable } from "../../../src/store/chunk-table.ts";
 import { openIndex } from "../../../src/store/index-database.ts";
-import { firstBlockOfPack, packBytes, packOffsetBytes } from "../../../src/store/layout.ts";
+import {
+  firstBlockOfPack,
+  packBytes,
+  packOffsetBytes,
+  placeOf,
+} from "../../../src/store/layout.ts";
 import { PackWriter } from "../../../src/store/pack-writer.ts";
 import { packPath, storePaths, type StorePaths } from "../../../src/store/paths.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
+import { randomBytes } from "../../support/random.ts";
+import { rejection } from "../../support/rejection.ts";
 
 const chunkBytesMax = 1024 * 1024;
+const insertChunk = `INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, uses)
+  VALUES (?, ?, 0, ?, ?, 1)`;
 
 class Fixture implements Disposable {
   readonly #folder = scratchFolder("unit");
   readonly paths: StorePaths = storePaths(this.#folder.path);
   readonly database = openIndex(this.paths.indexDatabase);
-  readonly table = new ChunkTable();
+  readonly table: ChunkTable;
   readonly reserved: number[] = [];
+  failure: Error | undefined;
   readonly #writer = new PackWriter(this.paths);
   readonly sink: ChunkSink;
   #next = firstBlockOfPack(1);
 
-  constructor() {
+  constructor(codec?: ExtentCodec) {
+    this.table = new ChunkTable(codec?.algorithm);
     mkdirSync(this.paths.packs);
     writeFileSync(packPath(this.paths, 1), "");
     truncateSync(packPath(this.paths, 1), packBytes);
@@ -31,7 +44,9 @@ class Fixture implements Disposable {
       table: this.table,
       writer: this.#writer,
       chunkBytesMax,
+      codec,
       reserve: async (count) => {
+        if (this.failure !== undefined) throw this.failure;
         this.reserved.push(count);
         const block = this.#next;
         this.#next += count;
@@ -42,7 +57,7 @@ class Fixture implements Disposable {
 
   async add(bytes: Uint8Array): Promise<number> {
     (await this.sink.space(bytes.length)).set(bytes);
-    return this.sink.put(bytes.length);
+    return this.sink.put(bytes.length, chunkUse.whole);
   }
 
   write(block: number, bytes: Uint8Array): void {
@@ -98,9 +113,7 @@ describe("ChunkSink", () => {
     using fixture = new Fixture();
     const known = content(2, 4096);
     const hash = new Bun.CryptoHasher("sha256").update(known).digest();
-    fixture.database
-      .query("INSERT INTO chunks (block, sha256, size_bytes, uses) VALUES (?, ?, ?, 1)")
-      .run(firstBlockOfPack(1) + 1000, hash, 4096);
+    fixture.database.query(insertChunk).run(placeOf(firstBlockOfPack(1) + 1000), hash, 4096, 1);
     fixture.write(firstBlockOfPack(1) + 1000, known);
     for (const seed of [1, 2, 3]) await fixture.add(content(seed, 4096));
     await fixture.sink.flush();
@@ -110,7 +123,7 @@ describe("ChunkSink", () => {
       "known",
       "written",
     ]);
-    expect(fixture.reserved).toEqual([1, 1]);
+    expect(fixture.reserved).toEqual([2]);
     expect(fixture.read(fixture.table.blockOf(2), 4096).equals(content(3, 4096))).toBe(true);
   });
 
@@ -129,9 +142,7 @@ describe("ChunkSink", () => {
     const lost = content(7, 5000);
     const block = firstBlockOfPack(1) + 1000;
     const hash = new Bun.CryptoHasher("sha256").update(lost).digest();
-    fixture.database
-      .query("INSERT INTO chunks (block, sha256, size_bytes, uses) VALUES (?, ?, ?, 1)")
-      .run(block, hash, lost.length);
+    fixture.database.query(insertChunk).run(placeOf(block), hash, lost.length, 2);
     await fixture.add(lost);
     await fixture.sink.flush();
     expect(fixture.sink.restoredChunks).toBe(1);
@@ -142,6 +153,86 @@ describe("ChunkSink", () => {
     using fixture = new Fixture();
     const writer = new PackWriter({ ...fixture.paths, packs: "/nonexistent" });
     expect(() => writer.write(firstBlockOfPack(1), content(1, 4096))).toThrow("1.pack");
+  });
+});
+
+describe("ChunkSink with compression", () => {
+  const codec = { algorithm: compressionAlgorithm.zstd, level: 3 };
+
+  test("puts small chunks in one bundle and cuts large ones in extents", async () => {
+    using fixture = new Fixture(codec);
+    await fixture.add(content(1, 5000));
+    await fixture.add(content(2, 700));
+    await fixture.add(content(3, 300_000));
+    await fixture.sink.flush();
+    const { table } = fixture;
+    const [large] = [table.storedOf(2)];
+    expect(large).toMatchObject({ encoding: codec.algorithm, blocks: 3 });
+    expect(large.extents).toEqual(Uint8Array.of(1, 1, 1));
+    const bundle = table.blockOf(0);
+    expect(table.storedOf(0)).toMatchObject({ place: placeOf(bundle, 0), blocks: 0 });
+    expect(table.storedOf(1)).toMatchObject({ place: placeOf(bundle, 5000), blocks: 0 });
+    const row = table.writtenBundles.get(bundle);
+    expect(row).toMatchObject({ blocks: 1, size_bytes: 8192, encoding: codec.algorithm });
+    const stored = fixture.read(bundle, 4096);
+    const decoded = Buffer.from(decodeExtent(codec.algorithm, stored, 8192));
+    expect(decoded.subarray(0, 5000).equals(content(1, 5000))).toBe(true);
+    expect(decoded.subarray(5000, 5700).equals(content(2, 700))).toBe(true);
+    expect(isZero(decoded.subarray(5700))).toBe(true);
+  });
+
+  test("leaves alone what does not compress", async () => {
+    using fixture = new Fixture(codec);
+    const random = randomBytes("sink", 700_000);
+    await fixture.add(random);
+    await fixture.sink.flush();
+    const { place, ...stored } = fixture.table.storedOf(0);
+    expect(stored).toEqual({ encoding: 0, blocks: 171, extents: null });
+    expect(fixture.read(fixture.table.blockOf(0), random.length).equals(random)).toBe(true);
+    expect(place).toBe(placeOf(firstBlockOfPack(1)));
+  });
+
+  test("stores zeros between other content, where a hole cannot be", async () => {
+    using fixture = new Fixture(codec);
+    (await fixture.sink.space(chunkBytesMax)).fill(0);
+    expect(fixture.sink.put(chunkBytesMax, chunkUse.dense)).toBe(0);
+    (await fixture.sink.space(chunkBytesMax)).fill(0);
+    expect(fixture.sink.put(chunkBytesMax, chunkUse.sparse)).toBe(holeChunk);
+    await fixture.sink.flush();
+    expect(fixture.table.storedOf(0).blocks).toBe(chunkBytesMax / extentBytesMax);
+  });
+
+  test("keeps the order of content through many buffers", async () => {
+    using fixture = new Fixture(codec);
+    for (let seed = 0; seed < 40; seed++) await fixture.add(content(seed, chunkBytesMax));
+    await fixture.sink.flush();
+    for (let seed = 0; seed < 40; seed++) {
+      const { extents } = fixture.table.storedOf(seed);
+      let block = fixture.table.blockOf(seed);
+      const pieces: Uint8Array[] = [];
+      for (const blocks of extents ?? []) {
+        const stored = fixture.read(block, blocks * 4096);
+        pieces.push(decodeExtent(codec.algorithm, stored, extentBytesMax));
+        block += blocks;
+      }
+      expect(Buffer.concat(pieces).equals(content(seed, chunkBytesMax))).toBe(true);
+    }
+  });
+
+  test("passes on why content could not be written, and writes no more", async () => {
+    using fixture = new Fixture(codec);
+    fixture.failure = new Error("no blocks");
+    await fixture.add(content(1, 100_000));
+    expect(await rejection(fixture.sink.flush())).toBe(fixture.failure);
+    expect(await rejection(fixture.sink.flush())).toBe(fixture.failure);
+  });
+
+  test("writes nothing once it is disposed of", async () => {
+    using fixture = new Fixture(codec);
+    await fixture.add(content(1, 100_000));
+    await fixture.sink[Symbol.asyncDispose]();
+    expect(String(await rejection(fixture.sink.flush()))).toContain("after the end of its layer");
+    expect(fixture.reserved).toEqual([]);
   });
 });
 

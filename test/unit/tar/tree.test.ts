@@ -333,6 +333,7 @@ describe("buildTarTree() on other layers", () => {
   test("copies a file of the layers below for a hard link, once for all links", async () => {
     const bytes = Buffer.from("below ".repeat(2000));
     const content = {
+      isSparse: false,
       nextData: (offset: number) => offset,
       read: (target: Buffer, offset: number) => void bytes.copy(target, 0, offset),
     };

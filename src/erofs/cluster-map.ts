@@ -1,0 +1,110 @@
+/**
+ * The map behind a compressed inode: a header, and an index of 8 bytes for each block of content.
+ *
+ * The full index (`z_erofs_load_full_lcluster` in fs/erofs/zmap.c) is larger than the compact one,
+ * but takes an address for each extent, wherever it lies; the compact one wants the extents of a
+ * file in a row.
+ *
+ * @module
+ */
+import { alignUp } from "../util/bytes.ts";
+import { type CompressionAlgorithm, contentBlocks, extentLength } from "./compression.ts";
+import {
+  clusterIndexField as index,
+  clusterIndexSizeBytes,
+  clusterType,
+  mapAdvise,
+  mapHeaderField as header,
+  mapHeaderSizeBytes,
+  storedBlocksFlag,
+  wholeFragmentBit,
+} from "./format.ts";
+import type { ImageStream } from "./image-stream.ts";
+
+const mapAlignment = 8;
+/** Reserved, between header and index. */
+const gapSizeBytes = 8;
+/** What the second half of a packed offset is counted in. */
+const uint32Range = 2 ** 32;
+
+/** Size of the map of a file, from the end of its inode and xattrs (`headBytes`) on. */
+export function clusterMapBytes(headBytes: number, sizeBytes: number): number {
+  const indexBytes = contentBlocks(sizeBytes) * clusterIndexSizeBytes;
+  return fragmentMapBytes(headBytes) + gapSizeBytes + indexBytes;
+}
+
+/** The same for a file that is nothing but a fragment. */
+export function fragmentMapBytes(headBytes: number): number {
+  return alignUp(headBytes, mapAlignment) - headBytes + mapHeaderSizeBytes;
+}
+
+/** Writes maps into the stream, which stands behind inode and xattrs. */
+export class ClusterMapWriter {
+  readonly #stream: ImageStream;
+
+  constructor(stream: ImageStream) {
+    this.#stream = stream;
+  }
+
+  /** The whole file is the range of the packed inode from this offset on. */
+  writeFragment(packedOffsetBytes: number): void {
+    const at = this.#claimHeader();
+    this.#stream.view.setBigUint64(at, BigInt(packedOffsetBytes), true);
+    this.#stream.buffer[at + header.clusterBits]! |= wholeFragmentBit;
+  }
+
+  /** The indexes of all extents must follow. */
+  writeHeader(algorithm: CompressionAlgorithm, tailOffsetBytes: number | undefined): void {
+    const at = this.#claimHeader();
+    const { view } = this.#stream;
+    const advise = mapAdvise.bigCluster | (tailOffsetBytes === undefined ? 0 : mapAdvise.fragment);
+    view.setUint32(at + header.fragmentOffset, (tailOffsetBytes ?? 0) % uint32Range, true);
+    view.setUint16(at + header.advise, advise, true);
+    view.setUint8(at + header.algorithms, algorithm);
+    this.#stream.claim(gapSizeBytes);
+  }
+
+  /** The extents of a chunk of `sizeBytes` whose first block is `block`. */
+  writeExtents(block: number, extentBlocks: Uint8Array, sizeBytes: number): void {
+    let address = block;
+    for (let at = 0; at < extentBlocks.length; at++) {
+      const storedBlocks = extentBlocks[at]!;
+      this.writeExtent(address, storedBlocks, contentBlocks(extentLength(sizeBytes, at)));
+      address += storedBlocks;
+    }
+  }
+
+  /** Raw where the extent has as many blocks as its content. */
+  writeExtent(block: number, storedBlocks: number, blocks: number): void {
+    if (storedBlocks === blocks) this.writePlain(block, blocks);
+    else this.#writeCluster(block, storedBlocks, blocks);
+  }
+
+  writePlain(block: number, blocks: number): void {
+    for (let at = 0; at < blocks; at++) this.#writeIndex(clusterType.plain, block + at);
+  }
+
+  /** The last extent of a file: a range of the packed inode that the header tells the rest of. */
+  writeTail(packedOffsetBytes: number, blocks: number): void {
+    this.#writeCluster(Math.floor(packedOffsetBytes / uint32Range), 0, blocks);
+  }
+
+  #writeCluster(address: number, storedBlocks: number, blocks: number): void {
+    this.#writeIndex(clusterType.head, address);
+    for (let at = 1; at < blocks; at++) {
+      const toHead = at === 1 ? storedBlocks | storedBlocksFlag : at;
+      this.#writeIndex(clusterType.rest, toHead + (blocks - at) * 0x10000);
+    }
+  }
+
+  #writeIndex(type: number, value: number): void {
+    const at = this.#stream.claim(clusterIndexSizeBytes);
+    this.#stream.view.setUint16(at + index.type, type, true);
+    this.#stream.view.setUint32(at + index.address, value, true);
+  }
+
+  #claimHeader(): number {
+    this.#stream.padTo(alignUp(this.#stream.positionBytes, mapAlignment));
+    return this.#stream.claim(mapHeaderSizeBytes);
+  }
+}

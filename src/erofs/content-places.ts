@@ -1,0 +1,69 @@
+/**
+ * Where chunks lie, checked against the devices of the image: a wrong address would silently become
+ * wrong content.
+ *
+ * @module
+ */
+import { assert, AssertionError, defined } from "../util/assert.ts";
+import type { BlockOf } from "./chunk-map.ts";
+import { type Bundle, contentBlocks, extentBytesMax, type Packing } from "./compression.ts";
+import type { DeviceMap } from "./device-map.ts";
+import type { ChunkRef } from "./tree.ts";
+
+export class ContentPlaces {
+  readonly blockOf: BlockOf;
+  readonly packing: Packing | undefined;
+  readonly devices: DeviceMap;
+  /** Addresses of the bundles that chunks of the image lie in. */
+  readonly bundles = new Set<number>();
+
+  constructor(blockOf: BlockOf, packing: Packing | undefined, devices: DeviceMap) {
+    this.blockOf = blockOf;
+    this.packing = packing;
+    this.devices = devices;
+  }
+
+  /**
+   * Takes a chunk for a file with an index; returns how many stored blocks are the chunk's own.
+   * Asserts that it lies where it can be read from, and that only the last one is in a bundle.
+   */
+  claim(chunk: ChunkRef, sizeBytes: number, isLast: boolean): number {
+    const packing = defined(this.packing, "the packing of compressed chunks");
+    const block = this.blockOf(chunk);
+    const bundleOffset = packing.bundleOffsetOf(chunk);
+    if (bundleOffset !== undefined) {
+      assert(isLast, "only the end of a file is a fragment");
+      const bundle = this.#claimBundle(packing, block);
+      assert(bundleOffset + sizeBytes <= bundle.sizeBytes, "a bundle holds all of its members");
+      return 0;
+    }
+    const extentBlocks = packing.extentBlocksOf(chunk);
+    const storedBlocks =
+      extentBlocks === undefined ? contentBlocks(sizeBytes) : sumOf(extentBlocks);
+    if (extentBlocks !== undefined) {
+      const expected = Math.ceil(sizeBytes / extentBytesMax);
+      assert(extentBlocks.length === expected, "extents cover their chunk");
+    }
+    this.#checkDevice(block, storedBlocks);
+    return storedBlocks;
+  }
+
+  #claimBundle(packing: Packing, block: number): Bundle {
+    const bundle = packing.bundleAt(block);
+    if (this.bundles.has(block)) return bundle;
+    this.#checkDevice(block, bundle.storedBlocks);
+    this.bundles.add(block);
+    return bundle;
+  }
+
+  #checkDevice(block: number, count: number): void {
+    if (this.devices.deviceOf(block) !== undefined && this.devices.holds(block, count)) return;
+    throw new AssertionError(`${count} blocks at ${block} lie in no device of the image`);
+  }
+}
+
+function sumOf(values: Uint8Array): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  return sum;
+}

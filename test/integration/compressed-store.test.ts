@@ -1,0 +1,224 @@
+/**
+ * Compressed content from a folder to the kernel and back to nothing, without a daemon around it.
+ */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import {
+  closeSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { compressionAlgorithm } from "../../src/erofs/compression.ts";
+import type { ExtentCodec } from "../../src/erofs/extent-codec.ts";
+import { type ChunkRow } from "../../src/store/index-database.ts";
+import { blockOfPlace, packOffsetBytes } from "../../src/store/layout.ts";
+import { imagePath, packPath } from "../../src/store/paths.ts";
+import { deleteLayers } from "../../src/store/reclaim.ts";
+import { KiB, MiB } from "../../src/util/bytes.ts";
+import { randomBytes } from "../support/random.ts";
+import { type Files, TestStore } from "../support/store.ts";
+
+const chunkBytes = 512 * KiB;
+const codecs: readonly (readonly [string, ExtentCodec])[] = [
+  ["zstd", { algorithm: compressionAlgorithm.zstd, level: 3 }],
+  ["deflate", { algorithm: compressionAlgorithm.deflate, level: 6 }],
+];
+
+let store: TestStore;
+
+beforeEach(() => {
+  store = new TestStore(chunkBytes);
+});
+
+afterEach(() => {
+  store[Symbol.dispose]();
+});
+
+/** Text that no other seed has a block of. */
+function text(seed: number, sizeBytes: number): Buffer {
+  const words = Array.from({ length: sizeBytes / 8 + 1 }, (_, at) => `${seed}.${at % 4000} line\n`);
+  return Buffer.from(words.join("")).subarray(0, sizeBytes);
+}
+
+function manySmall(count: number, firstSeed = 0): Files {
+  return Object.fromEntries(
+    Array.from({ length: count }, (_, at) => [
+      `small-${firstSeed + at}`,
+      text(firstSeed + at, 600 + ((at * 977) % 9000)),
+    ]),
+  );
+}
+
+/** Every way a file can be stored, also side by side in one. */
+function variousFiles(): Files {
+  const random = randomBytes("various", 2 * MiB);
+  return {
+    ...manySmall(80),
+    empty: "",
+    inline: "inline",
+    "random-small": random.subarray(0, 20_000),
+    "one-extent": text(1000, 100_000),
+    "several-extents": text(1001, 400_001),
+    "random-extents": random.subarray(0, 300_000),
+    "several-chunks": text(1002, 3 * MiB + 77),
+    mixed: Buffer.concat([text(1003, chunkBytes), random, text(1004, 100_000)]),
+    "mixed-in-a-chunk": Buffer.concat([random.subarray(0, 200_000), text(1005, 300_000)]),
+    zeros: Buffer.alloc(300_000),
+    "zeros-within": Buffer.concat([text(1006, chunkBytes), Buffer.alloc(chunkBytes), random]),
+  };
+}
+
+function compare(folder: string, target: string, names: Iterable<string>): void {
+  for (const name of names) {
+    if (readFileSync(join(folder, name)).equals(readFileSync(join(target, name)))) continue;
+    throw new Error(`${name} is not as it was`);
+  }
+}
+
+function chunkOf(content: Uint8Array): ChunkRow {
+  const hash = new Bun.CryptoHasher("sha256").update(content).digest();
+  const row = store.database
+    .query<ChunkRow, [Uint8Array<ArrayBuffer>]>("SELECT * FROM chunks WHERE sha256 = ?")
+    .get(new Uint8Array(hash));
+  if (row === null) throw new Error("the index does not have this chunk");
+  return row;
+}
+
+/** Changes one byte in the middle of the first block of a chunk, or of its bundle. */
+function damage(chunk: ChunkRow): void {
+  const file = openSync(packPath(store.paths, 1), "r+");
+  const offset = packOffsetBytes(blockOfPlace(chunk.place)) + 4000;
+  const byte = Buffer.alloc(1);
+  readSync(file, byte, 0, 1, offset);
+  byte[0]! ^= 0x55;
+  writeSync(file, byte, 0, 1, offset);
+  closeSync(file);
+}
+
+describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, codec) => {
+  test("reads through the kernel as its folder does, and takes less space", async () => {
+    const files = variousFiles();
+    const folder = store.makeFolder(files);
+    const { layerId, addedBytes } = await store.add(folder, codec);
+    compare(folder, store.mount(layerId), Object.keys(files));
+    expect(store.check()).toEqual([]);
+    const image = statSync(imagePath(store.paths, layerId)).blocks * 512;
+    expect(addedBytes).toBe(store.usage() + image);
+    expect(addedBytes).toBeLessThan(4 * MiB);
+  });
+
+  test("keeps the holes of a sparse file, and reads what lies between them", async () => {
+    const folder = store.makeFolder({ dense: randomBytes("chunk", 2 * chunkBytes) });
+    const sparse = join(folder, "sparse");
+    writeFileSync(sparse, "");
+    truncateSync(sparse, 100 * chunkBytes + 5);
+    const file = openSync(sparse, "r+");
+    const chunk = randomBytes("chunk", chunkBytes);
+    writeSync(file, chunk, 0, chunkBytes, 40 * chunkBytes);
+    writeSync(file, text(1, 70_000), 0, 70_000, 70 * chunkBytes);
+    closeSync(file);
+    const built = await store.build(folder, codec);
+    expect(built.contentBytes).toBe(4 * chunkBytes);
+    const { layerId, unneededChunks } = store.publish(built);
+    expect(unneededChunks).toBe(1);
+    compare(folder, store.mount(layerId), ["dense", "sparse"]);
+    store.unmountAll();
+    store.sweep();
+    expect(store.check()).toEqual([]);
+    expect(store.usage()).toBe(3 * chunkBytes);
+  });
+
+  test("stores small files once that another layer has, whatever bundle they are in", async () => {
+    const first = store.makeFolder(manySmall(60));
+    const second = store.makeFolder({ ...manySmall(60), ...manySmall(3, 500) });
+    await store.add(first, codec);
+    const before = store.usage();
+    const { layerId } = await store.add(second, codec);
+    expect(store.usage() - before).toBeLessThanOrEqual(3 * 4096);
+    compare(second, store.mount(layerId), Object.keys(manySmall(60)));
+    expect(store.check()).toEqual([]);
+  });
+
+  test("keeps a bundle while it uses one file of it, and then gives the space back", async () => {
+    const kept = manySmall(1);
+    const first = await store.add(store.makeFolder(manySmall(40)), codec);
+    const folder = store.makeFolder(kept);
+    const second = await store.add(folder, codec);
+    const before = store.usage();
+    deleteLayers(store.database, store.paths, [first.layerId]);
+    expect(store.usage()).toBeLessThan(before);
+    expect(store.usage()).toBeGreaterThan(0);
+    compare(folder, store.mount(second.layerId), Object.keys(kept));
+    store.unmountAll();
+    expect(store.check()).toEqual([]);
+    deleteLayers(store.database, store.paths, [second.layerId]);
+    expect(store.usage()).toBe(0);
+    expect(store.check()).toEqual([]);
+  });
+
+  test("built beside one with the same content leaves nothing of its copy", async () => {
+    const folders = ["one", "two"].map((name) => store.makeFolder({ ...variousFiles(), name }));
+    const [left, right] = await Promise.all(folders.map((folder) => store.build(folder, codec)));
+    const first = store.publish(left!);
+    expect(first.unneededChunks).toBe(0);
+    const second = store.publish(right!);
+    expect(second.unneededChunks).toBeGreaterThan(80);
+    store.sweep();
+    expect(store.check()).toEqual([]);
+    compare(folders[1]!, store.mount(second.layerId), Object.keys(variousFiles()));
+    store.unmountAll();
+    deleteLayers(store.database, store.paths, [first.layerId, second.layerId]);
+    expect(store.usage()).toBe(0);
+  });
+
+  test("uses raw content of an earlier setting beside its own compressed one", async () => {
+    const old = { ...manySmall(10), large: text(1, 700_000) };
+    await store.add(store.makeFolder(old), undefined);
+    const before = store.usage();
+    const files = { ...old, ...manySmall(10, 50), more: text(2, 700_000) };
+    const folder = store.makeFolder(files);
+    const { layerId } = await store.add(folder, codec);
+    expect(store.usage() - before).toBeLessThan(400_000);
+    compare(folder, store.mount(layerId), Object.keys(files));
+    expect(store.check()).toEqual([]);
+  });
+
+  test("leaves alone content of an algorithm that its image cannot have", async () => {
+    const files = { ...manySmall(10), large: text(1, 700_000) };
+    const folder = store.makeFolder(files);
+    const other = codecs.find(([, { algorithm }]) => algorithm !== codec.algorithm)![1];
+    await store.add(folder, other);
+    for (const setting of [codec, undefined]) {
+      const { layerId, reused } = await store.add(folder, setting);
+      expect(reused).toBe(false);
+      compare(folder, store.mount(layerId), Object.keys(files));
+    }
+    expect(store.check()).toEqual([]);
+  });
+
+  test("is refused when a bundle it found was deleted, and can be built again", async () => {
+    const { layerId } = await store.add(store.makeFolder(manySmall(30)), codec);
+    const folder = store.makeFolder({ ...manySmall(30), more: "more" });
+    const built = await store.build(folder, codec);
+    deleteLayers(store.database, store.paths, [layerId]);
+    expect(() => store.publish(built)).toThrow("deleted while the layer was built");
+    const again = await store.add(folder, codec);
+    compare(folder, store.mount(again.layerId), Object.keys(manySmall(30)));
+  });
+
+  test("is found damaged by check, chunk by chunk", async () => {
+    const files = { ...manySmall(5), large: text(1, 700_000) };
+    await store.add(store.makeFolder(files), codec);
+    damage(chunkOf(files.large.subarray(0, chunkBytes)));
+    expect(store.check().map(({ problem }) => problem)).toEqual([
+      "holds other bytes than it should",
+    ]);
+    damage(chunkOf(manySmall(5)["small-0"] as Buffer));
+    expect(store.check().length).toBeGreaterThan(1);
+  });
+});

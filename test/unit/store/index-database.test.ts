@@ -1,0 +1,100 @@
+import { Database } from "bun:sqlite";
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import {
+  allLayerIds,
+  type ChunkRow,
+  endOfPack,
+  openIndex,
+  rootId,
+  usedPacks,
+} from "../../../src/store/index-database.ts";
+import { firstBlockOfPack, placeOf } from "../../../src/store/layout.ts";
+import { scratchFolder } from "../../../scripts/lib/temp.ts";
+
+/** The tables as the first version made them, with two chunks of one layer. */
+const versionOne = `
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE chunks (block INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE,
+  size_bytes INTEGER NOT NULL, uses INTEGER NOT NULL) STRICT;
+CREATE TABLE layers (id INTEGER PRIMARY KEY AUTOINCREMENT, image_sha256 BLOB NOT NULL UNIQUE,
+  image_bytes INTEGER NOT NULL, inodes INTEGER NOT NULL, content_bytes INTEGER NOT NULL,
+  chunk_uses INTEGER NOT NULL, packs TEXT NOT NULL, created_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE layer_chunks (layer INTEGER NOT NULL REFERENCES layers (id),
+  block INTEGER NOT NULL REFERENCES chunks (block), uses INTEGER NOT NULL,
+  PRIMARY KEY (layer, block)) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('root_id', 'the root');
+INSERT INTO layers VALUES (7, x'00', 4096, 3, 5000, 3, '1', 0);
+INSERT INTO chunks VALUES (${firstBlockOfPack(1)}, x'01', 4097, 2);
+INSERT INTO chunks VALUES (${firstBlockOfPack(1) + 2}, x'02', 4096, 1);
+INSERT INTO layer_chunks VALUES (7, ${firstBlockOfPack(1)}, 2);
+INSERT INTO layer_chunks VALUES (7, ${firstBlockOfPack(1) + 2}, 1);
+PRAGMA user_version = 1;
+`;
+
+function openMigrated(folder: string): Database {
+  const path = join(folder, "index.db");
+  using old = new Database(path, { create: true });
+  old.run(versionOne);
+  return openIndex(path);
+}
+
+describe("openIndex()", () => {
+  test("keeps all content of an index of version 1, as raw chunks", () => {
+    using folder = scratchFolder("unit");
+    using database = openMigrated(folder.path);
+    const raw = { encoding: 0, extents: null };
+    const chunks = database.query<ChunkRow, []>("SELECT * FROM chunks ORDER BY place").all();
+    const first = firstBlockOfPack(1);
+    expect(chunks).toEqual([
+      { place: placeOf(first), sha256: Buffer.of(1), ...raw, size_bytes: 4097, blocks: 2, uses: 2 },
+      {
+        place: placeOf(first + 2),
+        sha256: Buffer.of(2),
+        ...raw,
+        size_bytes: 4096,
+        blocks: 1,
+        uses: 1,
+      },
+    ] as unknown as ChunkRow[]);
+    expect(database.query("SELECT place, uses FROM layer_chunks").values()).toEqual([
+      [placeOf(first), 2],
+      [placeOf(first + 2), 1],
+    ]);
+    expect([allLayerIds(database), rootId(database), usedPacks(database)]).toEqual([
+      [7],
+      "the root",
+      [1],
+    ]);
+    expect(endOfPack(database, 1)).toBe(first + 3);
+  });
+
+  test("opens a migrated index again", () => {
+    using folder = scratchFolder("unit");
+    openMigrated(folder.path).close();
+    using database = openIndex(join(folder.path, "index.db"));
+    expect(allLayerIds(database)).toEqual([7]);
+  });
+
+  test("refuses an index of a later version", () => {
+    using folder = scratchFolder("unit");
+    const path = join(folder.path, "index.db");
+    openIndex(path).close();
+    using database = new Database(path);
+    database.run("PRAGMA user_version = 99");
+    expect(() => openIndex(path)).toThrow("schema version 99 found");
+  });
+});
+
+describe("endOfPack()", () => {
+  test("counts the bundle behind the last chunk", () => {
+    using folder = scratchFolder("unit");
+    using database = openIndex(join(folder.path, "index.db"));
+    expect(endOfPack(database, 1)).toBeUndefined();
+    const block = firstBlockOfPack(1) + 10;
+    database.run(`INSERT INTO bundles VALUES (${block}, 5, 131072, 3)`);
+    database.run(`INSERT INTO chunks VALUES (${placeOf(block, 9000)}, x'01', 3, 100, 0, NULL, 1)`);
+    expect(endOfPack(database, 1)).toBe(block + 5);
+    expect(endOfPack(database, 2)).toBeUndefined();
+  });
+});
