@@ -42,7 +42,11 @@ function isRefusedByUs(error: Error): boolean {
 }
 
 function isSymlink(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
+  try {
+    return lstatSync(path).isSymbolicLink();
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -112,7 +116,9 @@ async function compareChain(
     const tree = factsOfTree(built.tree.root, built.sink);
     trees.push(tree);
     const [left, right] = withoutDeviations(readTree(upper), tree);
-    differences.push(...treeDifferences(...withoutCoveredLinks(left, right, uppers)));
+    if (treeDifferences(left, right).length > 0) {
+      differences.push(...treeDifferences(...withoutCoveredLinks(left, right, uppers)));
+    }
     if (differences.length > 0) break;
     uppers.unshift(upper);
   }
