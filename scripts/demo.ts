@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { describeError } from "../src/errors.ts";
 import { formatSize } from "../src/util/bytes.ts";
-import { containerd16 } from "../test/support/containerd-flavours.ts";
+import { containerd21WithDiff } from "../test/support/containerd-flavours.ts";
 import type { Containerd } from "../test/support/containerd.ts";
 import { diskUsage, settledDiskUsage } from "../test/support/disk-usage.ts";
 import type { Image } from "../test/support/image/oci.ts";
@@ -20,7 +20,7 @@ import { say, seconds } from "./lib/project.ts";
 import { runInScratch } from "./lib/scratch-run.ts";
 import { cacheFolder } from "./lib/temp.ts";
 
-const packages = ["containerd", "runc", "docker-registry"] as const;
+const packages = ["docker-registry"] as const;
 
 const command = ["python3", "-c", "print('app', open('/srv/app/version').read().strip())"];
 
@@ -116,7 +116,7 @@ async function demo(): Promise<void> {
   await build();
   const images = await demoImages();
   say("Starting a registry, containerd and the daemon in a scratch folder …");
-  await using node = await TestNode.start(containerd16);
+  await using node = await TestNode.start(containerd21WithDiff);
   for (const image of images) {
     await node.registry.push(image);
     say(`  pushed ${node.registry.reference(image)}`);

@@ -5,10 +5,12 @@
  */
 import { describeError, AppError } from "./errors.ts";
 import type { Config } from "./config/schema.ts";
+import { DiffService } from "./containerd/diff-service.ts";
 import { openNode, type Node } from "./node.ts";
 import { createApp } from "./http/app.ts";
 import { startApi, type ApiServer } from "./http/server.ts";
 import { createLogger } from "./log.ts";
+import { ContainerdClient } from "./rpc/containerd-client.ts";
 import { RpcServer } from "./rpc/server.ts";
 import { version } from "./version.ts";
 
@@ -27,7 +29,18 @@ export async function runDaemon(config: Config): Promise<void> {
   const node = await openNode(config, log, crash);
   started.defer(() => node.close());
   const { address } = config;
-  const rpc = await RpcServer.start({ socketPath: address, snapshots: node.snapshotter, log });
+  const { snapshotter: snapshots } = node;
+  const containerd = new ContainerdClient(config.containerd.address);
+  started.defer(() => containerd[Symbol.dispose]());
+  const service = new DiffService({
+    snapshots,
+    blobs: containerd,
+    containerdRoot: config.containerd.root,
+    isEnabled: config.diff.enabled,
+    log,
+  });
+  const diff = { service, delegate: containerd };
+  const rpc = await RpcServer.start({ socketPath: address, snapshots, diff, log });
   started.defer(() => rpc.stop(stopTimeoutMs));
   const api = await openApi(config, node);
   started.defer(() => api?.stop());

@@ -10,7 +10,7 @@ import type { Config } from "./config/schema.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
-import { NodeLayerStore } from "./layer/layer-store.ts";
+import { type BlobRead, NodeLayerStore } from "./layer/layer-store.ts";
 import type { ImageFiles, MountDriver, MountMode } from "./mount/contract.ts";
 import { NodeLayerMounts } from "./mount/layer-mounts.ts";
 import { parseMountInfo, type MountEntry } from "./mount/mountinfo.ts";
@@ -27,6 +27,7 @@ import {
   packIdsOf,
   type LayerRow,
 } from "./store/index-database.ts";
+import { findLayerBlob } from "./store/layer-blobs.ts";
 import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
 import { MiB } from "./util/bytes.ts";
@@ -77,6 +78,7 @@ export async function openNode(
   if (warning !== undefined) log.warn({ root: config.root }, warning);
   const handlers = {
     reserve: (request: { job: number; count: number }) => layers?.reserve(request),
+    readBlob: (request: BlobRead) => layers?.readBlob(request),
   };
   const surroundings = openSurroundings(config, root, log, handlers, onCrash);
   opened.defer(() => {
@@ -194,6 +196,7 @@ function openLayerStore(
     allocator: root.allocator,
     mounts,
     isReferenced: (layerId) => root.metadata.isLayerReferenced(layerId),
+    findBlob: (key) => findLayerBlob(root.index, key),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     log,
   });

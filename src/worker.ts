@@ -8,6 +8,7 @@ import { openFlag } from "../ffi/constants.ts";
 import { close, open, syncFilesystem } from "../ffi/file.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
+import { buildFromBlob, type BlobBuild } from "./layer/apply.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
 import type { ImageFiles, MountMode } from "./mount/contract.ts";
 import { mountImage, unmountTarget } from "./mount/erofs-mount.ts";
@@ -25,6 +26,7 @@ import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "
 import { removeTree } from "./store/remove-tree.ts";
 import { readStatistics, type StoreStatistics } from "./store/statistics.ts";
 import { verifyImage, type ImageIdentity } from "./store/verify-image.ts";
+import type { AppliedBlob } from "./snapshot/contract.ts";
 import { checkpoint } from "./snapshot/metadata.ts";
 import { defined } from "./util/assert.ts";
 import { ThreadChannel } from "./util/thread-channel.ts";
@@ -48,6 +50,7 @@ declare const self: Worker;
 let configuration: WorkerConfiguration | undefined;
 let openDatabase: Database | undefined;
 const builtLayers = new Map<number, BuiltLayer>();
+const cancelledJobs = new Set<number>();
 
 function paths(): StorePaths {
   return defined(configuration, "the worker's configuration").paths;
@@ -69,9 +72,29 @@ const handlers = {
     configuration = next;
   },
 
-  async build(request: { job: number; directory: string }): Promise<void> {
+  async buildFromDirectory(request: { job: number; directory: string }): Promise<void> {
     const built = await buildFromDirectory(environment(request.job), request.directory);
     builtLayers.set(request.job, built);
+  },
+
+  async buildFromBlob(request: BlobBuild & { job: number }): Promise<AppliedBlob> {
+    const { job } = request;
+    try {
+      const { layer, applied } = await buildFromBlob(environment(job), request, {
+        isCancelled: () => cancelledJobs.has(job),
+        read: (offsetBytes, lengthBytes) =>
+          channel.call<Uint8Array>("readBlob", { job, offsetBytes, lengthBytes }),
+      });
+      builtLayers.set(job, layer);
+      return applied;
+    } finally {
+      cancelledJobs.delete(job);
+    }
+  },
+
+  /** Nobody waits for the build any more. */
+  cancel(job: number): void {
+    cancelledJobs.add(job);
   },
 
   publish(job: number): PublishedLayer {

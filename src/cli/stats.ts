@@ -51,8 +51,8 @@ function printStatistics(statistics: NodeStatistics): void {
     ["ratio", statistics.dedup_ratio.toFixed(2)],
     [
       "conversions",
-      `${conversions.done} done, ${conversions.failed} failed, ${conversions.running} running, ` +
-        `${conversions.seconds.toFixed(1)} s`,
+      `${conversions.done} done, ${conversions.skipped} skipped, ${conversions.failed} failed, ` +
+        `${conversions.running} running, ${conversions.seconds.toFixed(1)} s`,
     ],
     ["mounts", `${mounts.file} by file, ${mounts.loop} by loop device`],
   ]);

@@ -73,6 +73,20 @@ export const configSchema = z.strictObject({
       workers: z.number().int().min(1).max(64).default(2),
     })
     .prefault({}),
+  diff: z
+    .strictObject({
+      /** false: layers are unpacked by containerd's own differ and converted at Commit. */
+      enabled: z.boolean().default(true),
+    })
+    .prefault({}),
+  containerd: z
+    .strictObject({
+      /** containerd's socket: for layers that are left to its own differ. */
+      address: absolutePath.default("/run/containerd/containerd.sock"),
+      /** containerd's root folder: layers are read from the content store in it. */
+      root: absolutePath.default("/var/lib/containerd"),
+    })
+    .prefault({}),
   mount: z
     .strictObject({
       /** How the kernel reads images: as files (Linux 6.12+), by loop devices, or what works. */

@@ -14,7 +14,7 @@ import type { BlockAddress } from "../store/layout.ts";
 import { PackWriter } from "../store/pack-writer.ts";
 import type { StorePaths } from "../store/paths.ts";
 import { publishLayer, type BuiltLayer, type PublishedLayer } from "../store/publish.ts";
-import { readTree } from "./directory-tree.ts";
+import { readTree, type LayerTree } from "./directory-tree.ts";
 
 export interface BuildEnvironment {
   readonly database: Database;
@@ -26,17 +26,31 @@ export interface BuildEnvironment {
 }
 
 /** Reads the directory and brings its content into the packs, synced. */
-export async function buildFromDirectory(
+export function buildFromDirectory(
   environment: BuildEnvironment,
   directory: string,
 ): Promise<BuiltLayer> {
+  const { chunkBytes } = environment;
+  return build(environment, ({ sink }) => readTree(directory, { sink, chunkBytes }));
+}
+
+/** Where a reader puts the content of files. */
+export interface ContentPlace {
+  readonly sink: ChunkSink;
+}
+
+/** Builds a layer of the tree that `read` makes while it brings the content to the sink. */
+export async function build<Tree extends LayerTree>(
+  environment: BuildEnvironment,
+  read: (place: ContentPlace) => Promise<Tree>,
+): Promise<BuiltLayer & Tree> {
   const { database, paths, chunkBytes, codec, reserve } = environment;
   const table = new ChunkTable(codec?.algorithm);
   const writer = new PackWriter(paths);
   try {
     const options = { database, table, writer, reserve, chunkBytesMax: chunkBytes, codec };
     await using sink = new ChunkSink(options);
-    const tree = await readTree(directory, { sink, chunkBytes });
+    const tree = await read({ sink });
     await sink.flush();
     writer.sync();
     return { ...tree, table, restoredChunks: sink.restoredChunks };

@@ -24,33 +24,18 @@ import { listXattrs } from "../../ffi/xattr.ts";
 import { AppError, describeError } from "../errors.ts";
 import {
   fileType,
-  holeChunk,
   type Directory,
   type FileContent,
   type Inode,
   type Xattr,
 } from "../erofs/tree.ts";
-import { chunkUse, type ChunkSink } from "../store/chunk-sink.ts";
 import { defined } from "../util/assert.ts";
 import { compareByteStrings, displayName, type ByteString } from "../util/byte-string.ts";
-import { KiB } from "../util/bytes.ts";
+import { type ContentOptions, type ContentSource, storeContent } from "./file-content.ts";
 import { XattrLists } from "./xattr-lists.ts";
 
 /** A directory is open on every level of the way down; far more than PATH_MAX lets anyone use. */
 const depthMax = 2_100;
-/** 16 Mi chunks: 64 TiB of 4 MiB chunks. Bounds the memory a sparse file can ask for. */
-const chunksPerFileMax = 2 ** 24;
-/**
- * Content up to this size stays in the image's metadata, where a pack would spend a whole block:
- * cheaper on disk as long as fewer than eight layers of the node hold the same file.
- */
-const inlineBytesMax = KiB / 2;
-
-export interface TreeOptions {
-  readonly sink: ChunkSink;
-  readonly chunkBytes: number;
-}
-
 export interface LayerTree {
   readonly root: Directory;
   /** Bytes of file content, hard links once, holes left out. */
@@ -66,19 +51,19 @@ interface Frame {
 }
 
 /** Reads the whole directory; rejects with the path of what could not be read. */
-export function readTree(path: string, options: TreeOptions): Promise<LayerTree> {
+export function readTree(path: string, options: ContentOptions): Promise<LayerTree> {
   return new TreeReader(options).read(path);
 }
 
 class TreeReader {
-  readonly #options: TreeOptions;
+  readonly #options: ContentOptions;
   readonly #frames: Frame[] = [];
   readonly #hardLinks = new Map<bigint, Inode>();
   readonly #xattrs = new XattrLists();
   #device: string | undefined;
   #contentBytes = 0;
 
-  constructor(options: TreeOptions) {
+  constructor(options: ContentOptions) {
     this.#options = options;
   }
 
@@ -183,46 +168,23 @@ class TreeReader {
     const { fd, status } = file;
     try {
       if (status.inode !== seen.inode || status.sizeBytes !== seen.sizeBytes) throw changed(name);
-      if (status.sizeBytes > inlineBytesMax) return await this.#readChunks(fd, name, status);
-      const bytes = Buffer.alloc(status.sizeBytes);
-      readFully(fd, bytes, 0, name);
-      this.#contentBytes += bytes.length;
-      return { kind: "inline", bytes };
+      const source = contentOf(fd, name, status);
+      const stored = await storeContent(source, status.sizeBytes, this.#options);
+      this.#contentBytes += stored.contentBytes;
+      return stored.content;
     } finally {
       close(fd);
     }
   }
+}
 
-  async #readChunks(fd: number, name: ByteString, status: FileStatus): Promise<FileContent> {
-    const { sink, chunkBytes } = this.#options;
-    const { sizeBytes } = status;
-    const count = Math.ceil(sizeBytes / chunkBytes);
-    if (count > chunksPerFileMax) {
-      throw new AppError("resource_exhausted", `"${displayName(name)}" has ${count} chunks`);
-    }
-    const chunks = new Int32Array(count).fill(holeChunk);
-    const isSparse = status.blocks512 * 512 < sizeBytes;
-    const several = isSparse ? chunkUse.sparse : chunkUse.dense;
-    const use = count === 1 ? chunkUse.whole : several;
-    for (let index = 0; index < count; index++) {
-      if (isSparse) {
-        const data = seekData(fd, index * chunkBytes);
-        if (data === undefined) break;
-        index = Math.max(index, Math.floor(data / chunkBytes));
-      }
-      const offset = index * chunkBytes;
-      const length = Math.min(chunkBytes, sizeBytes - offset);
-      readFully(fd, await sink.space(length), offset, name);
-      const ref = sink.put(length, use);
-      chunks[index] = ref;
-      if (ref !== holeChunk) this.#contentBytes += length;
-    }
-    return {
-      kind: "chunks",
-      chunkSizeBytes: chunkBytes,
-      chunks: count === 1 ? defined(chunks[0], "the only chunk") : chunks,
-    };
-  }
+function contentOf(fd: number, name: ByteString, status: FileStatus): ContentSource {
+  const isSparse = status.blocks512 * 512 < status.sizeBytes;
+  return {
+    isSparse,
+    nextData: (offset) => (isSparse ? seekData(fd, offset) : offset),
+    read: (target, offset) => readFully(fd, target, offset, name),
+  };
 }
 
 function attributesOf(status: FileStatus) {

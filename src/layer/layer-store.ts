@@ -9,10 +9,20 @@
  * @module
  */
 import { AppError, describeError } from "../errors.ts";
-import type { ConvertedLayer, LayerMounts, LayerStore } from "../snapshot/contract.ts";
+import type {
+  AppliedBlob,
+  BlobLayer,
+  ConvertedLayer,
+  LayerBase,
+  LayerBlob,
+  LayerMounts,
+  LayerStore,
+} from "../snapshot/contract.ts";
+import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
 import type { BlockRange } from "../store/layout.ts";
 import type { PackAllocator, Reservation } from "../store/pack-allocator.ts";
 import type { PublishedLayer } from "../store/publish.ts";
+import { KeyedMutex } from "../util/keyed-mutex.ts";
 import type { Logger } from "../util/logger.ts";
 import { Mutex } from "../util/mutex.ts";
 import type { WorkerPool, WorkerThread } from "../workers.ts";
@@ -25,6 +35,8 @@ const retryMs = 30_000;
 export interface ConversionCounts {
   done: number;
   failed: number;
+  /** Layers that were there already, found by the digest of their blob. */
+  skipped: number;
   running: number;
   /** Wall time of all finished conversions. */
   seconds: number;
@@ -37,17 +49,42 @@ export interface LayerStoreOptions {
   readonly mounts: LayerMounts;
   /** Whether a snapshot refers to the layer. */
   readonly isReferenced: (layerId: number) => boolean;
+  readonly findBlob: (key: BlobKey) => KnownLayer | undefined;
   readonly isPackEmpty: (packId: number) => boolean;
   readonly log: Logger;
 }
 
+/** Has a layer built by a worker thread, which keeps it under the number of the job. */
+type StartBuild<Result> = (thread: WorkerThread, job: number) => Promise<Result>;
+
+interface Built<Result> {
+  readonly layer: ConvertedLayer;
+  readonly result: Result;
+}
+
+/** A builder's request for a part of the blob it applies. */
+export interface BlobRead {
+  readonly job: number;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+}
+
 export class NodeLayerStore implements LayerStore {
-  readonly counts: ConversionCounts = { done: 0, failed: 0, running: 0, seconds: 0 };
+  readonly counts: ConversionCounts = {
+    done: 0,
+    failed: 0,
+    skipped: 0,
+    running: 0,
+    seconds: 0,
+  };
   readonly #options: LayerStoreOptions;
   /** Serialises all that changes the index. */
   readonly #lock = new Mutex();
   readonly #protected = new Map<number, number>();
   readonly #reservations = new Map<number, Reservation>();
+  /** The blobs that are being applied, by job. */
+  readonly #blobs = new Map<number, LayerBlob>();
+  readonly #blobLocks = new KeyedMutex();
   /** Released, but not deleted yet: somebody still has them. */
   readonly #unreleased = new Set<number>();
   #retry: Timer | undefined;
@@ -58,18 +95,35 @@ export class NodeLayerStore implements LayerStore {
   }
 
   async convert(directory: string, label: string): Promise<ConvertedLayer> {
-    const start = performance.now();
+    const { layer } = await this.#build(label, (thread, job) =>
+      thread.call<void>("buildFromDirectory", { job, directory }),
+    );
+    return layer;
+  }
+
+  apply(blob: LayerBlob, base: LayerBase, signal: AbortSignal): Promise<BlobLayer> {
+    const key = keyOf(blob, base);
+    // One at a time: whoever comes second finds what the first has built.
+    return this.#blobLocks.run([blob.digest], async () => {
+      refuseCancelled(blob, signal);
+      return (await this.#findKnown(key)) ?? (await this.#applyNew(blob, base, key, signal));
+    });
+  }
+
+  /** Counts and times a build. */
+  async #build<Result>(label: string, start: StartBuild<Result>): Promise<Built<Result>> {
+    const startMs = performance.now();
     this.counts.running += 1;
     try {
-      const layer = await this.#convertWithRetry(directory, label);
+      const built = await this.#buildWithRetry(label, start);
       this.counts.done += 1;
-      return layer;
+      return built;
     } catch (error) {
       this.counts.failed += 1;
       throw error;
     } finally {
       this.counts.running -= 1;
-      this.counts.seconds += (performance.now() - start) / 1000;
+      this.counts.seconds += (performance.now() - startMs) / 1000;
     }
   }
 
@@ -94,6 +148,61 @@ export class NodeLayerStore implements LayerStore {
     if (reservation === undefined) throw new AppError("internal", `No job ${request.job}`);
     return this.#options.allocator.reserve(reservation, request.count);
   };
+
+  /** Answers a builder that cannot open the file of its blob; a handler of the worker pool. */
+  readonly readBlob = (request: BlobRead): Promise<Uint8Array> => {
+    const blob = this.#blobs.get(request.job);
+    if (blob === undefined) throw new AppError("internal", `No job ${request.job}`);
+    return blob.read(request.offsetBytes, request.lengthBytes);
+  };
+
+  /** The layer that was made of the same blob before, protected. */
+  async #findKnown(key: BlobKey): Promise<BlobLayer | undefined> {
+    const known = await this.#lock.run(() => {
+      const found = this.#options.findBlob(key);
+      if (found !== undefined) this.#protect(found.layer);
+      return found;
+    });
+    if (known === undefined) return undefined;
+    const { layer: layerId, inodes, diff_id: diffId, tar_bytes: tarBytes } = known;
+    const message = `layer ${key.digest} already has erofs image, skip conversion`;
+    this.#options.log.info({ blob: key.digest, layerId }, message);
+    this.counts.skipped += 1;
+    return { layerId, addedBytes: 0, inodes, reused: true, diffId, tarBytes };
+  }
+
+  async #applyNew(
+    blob: LayerBlob,
+    base: LayerBase,
+    key: BlobKey,
+    signal: AbortSignal,
+  ): Promise<BlobLayer> {
+    const { digest } = blob;
+    const { log } = this.#options;
+    log.info({ blob: digest }, `detected new layer ${digest}, auto-converting to EROFS`);
+    const { layer, result } = await this.#build(digest, async (thread, job) => {
+      refuseCancelled(blob, signal);
+      const cancel = (): void => void thread.call("cancel", job).catch(() => undefined);
+      this.#blobs.set(job, blob);
+      signal.addEventListener("abort", cancel);
+      try {
+        const source = { digest, sizeBytes: blob.sizeBytes, file: blob.file };
+        return await thread.call<AppliedBlob>("buildFromBlob", { job, blob: source, base, key });
+      } finally {
+        signal.removeEventListener("abort", cancel);
+        this.#blobs.delete(job);
+      }
+    });
+    const message = layer.reused
+      ? `layer ${digest} already has erofs image, skip conversion`
+      : `successfully auto-converted layer ${digest}`;
+    log.info({ blob: digest, ...layer }, message);
+    return { ...layer, ...result };
+  }
+
+  #protect(layerId: number): void {
+    this.#protected.set(layerId, (this.#protected.get(layerId) ?? 0) + 1);
+  }
 
   /** Deletes what can be deleted of what was released; the rest waits for the next time. */
   async #deleteUnused(): Promise<void> {
@@ -125,10 +234,10 @@ export class NodeLayerStore implements LayerStore {
     }
   }
 
-  async #convertWithRetry(directory: string, label: string): Promise<ConvertedLayer> {
+  async #buildWithRetry<Result>(label: string, start: StartBuild<Result>): Promise<Built<Result>> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#options.builders.use((thread) => this.#convertOnce(thread, directory));
+        return await this.#options.builders.use((thread) => this.#buildOnce(thread, start));
       } catch (error) {
         const isTransient = error instanceof AppError && error.code === "unavailable";
         if (!isTransient || attempt === attemptsMax) throw error;
@@ -138,14 +247,17 @@ export class NodeLayerStore implements LayerStore {
     }
   }
 
-  async #convertOnce(thread: WorkerThread, directory: string): Promise<ConvertedLayer> {
+  async #buildOnce<Result>(
+    thread: WorkerThread,
+    start: StartBuild<Result>,
+  ): Promise<Built<Result>> {
     const { allocator } = this.#options;
     const job = this.#nextJob++;
     const reservation = allocator.begin();
     this.#reservations.set(job, reservation);
     let keepsAll = false;
     try {
-      await thread.call("build", { job, directory });
+      const result = await start(thread, job);
       const published = await this.#lock.run(() => this.#publish(thread, job));
       keepsAll = published.unneededChunks === 0;
       if (published.restoredChunks > 0) {
@@ -153,7 +265,7 @@ export class NodeLayerStore implements LayerStore {
         this.#options.log.error(fields, "packs had lost content, it was written again");
       }
       const { layerId, addedBytes, inodes, reused } = published;
-      return { layerId, addedBytes, inodes, reused };
+      return { layer: { layerId, addedBytes, inodes, reused }, result };
     } finally {
       if (!keepsAll) await this.#discard(thread, reservation.ranges);
       this.#reservations.delete(job);
@@ -163,7 +275,7 @@ export class NodeLayerStore implements LayerStore {
 
   async #publish(thread: WorkerThread, job: number): Promise<PublishedLayer> {
     const published = await thread.call<PublishedLayer>("publish", job);
-    this.#protected.set(published.layerId, (this.#protected.get(published.layerId) ?? 0) + 1);
+    this.#protect(published.layerId);
     return published;
   }
 
@@ -175,4 +287,15 @@ export class NodeLayerStore implements LayerStore {
       this.#options.log.error({ reason: describeError(error) }, "cannot free unneeded blocks");
     }
   }
+}
+
+/** What decides how the layer turns out, but for what it takes from those below. */
+function keyOf({ digest }: LayerBlob, { root, lower }: LayerBase): BlobKey {
+  const { mode, uid, gid } = root;
+  const place = lower.length === 0 ? "first" : "upper";
+  return { digest, root: `${mode.toString(8)} ${uid}:${gid}`, place };
+}
+
+function refuseCancelled({ digest }: LayerBlob, { aborted }: AbortSignal): void {
+  if (aborted) throw new AppError("cancelled", `Nobody waits for layer "${digest}" any more`);
 }

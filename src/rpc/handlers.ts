@@ -2,6 +2,7 @@
 import type {
   handleServerStreamingCall,
   handleUnaryCall,
+  ServerUnaryCall,
   ServerWritableStream,
 } from "@grpc/grpc-js";
 import { AppError, describeError } from "../errors.ts";
@@ -12,12 +13,15 @@ import { statusOf } from "./status.ts";
 export function unary<Request, Response>(
   name: string,
   log: Logger,
-  handle: (request: Request) => Promise<Response> | Response,
+  handle: (
+    request: Request,
+    call: ServerUnaryCall<Request, Response>,
+  ) => Promise<Response> | Response,
 ): handleUnaryCall<Request, Response> {
   return (call, callback) => {
     const answer = async (): Promise<void> => {
       try {
-        const response = await handle(call.request);
+        const response = await handle(call.request, call);
         callback(null, response);
       } catch (error) {
         logFailure(log, name, error);

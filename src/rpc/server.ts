@@ -4,14 +4,14 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { AppError } from "../errors.ts";
 import type { SnapshotService } from "../snapshot/contract.ts";
-import { MiB } from "../util/bytes.ts";
 import type { Logger } from "../util/logger.ts";
+import { diffHandlers, type DiffHandlerOptions } from "./diff.ts";
+import { DiffService } from "./gen/containerd/services/diff/v1/diff.ts";
 import { SnapshotsService } from "./gen/containerd/services/snapshots/v1/snapshots.ts";
+import { messageBytesMax } from "./limits.ts";
 import { snapshotHandlers } from "./snapshots.ts";
 import { makeRoomForSocket, socketPathBytesMax } from "./socket.ts";
 
-/** containerd's own limit, in both directions (defaults.DefaultMaxRecvMsgSize). */
-const messageBytesMax = 16 * MiB;
 /** Only the owner may connect: whoever can, has the rights of the daemon. */
 const socketUmask = 0o177;
 
@@ -19,6 +19,7 @@ export interface RpcServerOptions {
   /** Absolute; its folder is made where it is missing. */
   readonly socketPath: string;
   readonly snapshots: SnapshotService;
+  readonly diff: Omit<DiffHandlerOptions, "log">;
   readonly log: Logger;
 }
 
@@ -36,7 +37,7 @@ export class RpcServer {
    * on the socket or something that is no socket has its path, and with `unavailable` where the
    * socket cannot be made.
    */
-  static async start({ socketPath, snapshots, log }: RpcServerOptions): Promise<RpcServer> {
+  static async start({ socketPath, snapshots, diff, log }: RpcServerOptions): Promise<RpcServer> {
     if (Buffer.byteLength(socketPath) > socketPathBytesMax) {
       const problem = `Socket path "${socketPath}" has more than ${socketPathBytesMax} bytes`;
       throw new AppError("invalid_argument", problem);
@@ -46,6 +47,7 @@ export class RpcServer {
       "grpc.max_send_message_length": messageBytesMax,
     });
     server.addService(SnapshotsService, snapshotHandlers(snapshots, log));
+    server.addService(DiffService, diffHandlers({ ...diff, log }));
     await mkdir(dirname(socketPath), { recursive: true, mode: 0o711 });
     await makeRoomForSocket(socketPath);
     await bind(server, socketPath);

@@ -6,9 +6,12 @@
  * with its directory, and perhaps an image that the next start deletes; after it, a committed
  * snapshot, and perhaps a directory that the next start deletes.
  *
+ * Where Apply has made the image already (apply.ts), only the transaction is left.
+ *
  * @module
  */
 import { AppError, describeError } from "../errors.ts";
+import { isUntouched } from "./apply.ts";
 import { guardSteps, holderOf, requireSnapshot, type SnapshotContext } from "./context.ts";
 import type { CommitOptions, LayerState, Usage } from "./contract.ts";
 import { diskUsage } from "./disk-usage.ts";
@@ -19,6 +22,8 @@ import type { SnapshotRecord } from "./rows.ts";
 interface StoredLayer {
   readonly layer: LayerState;
   readonly usage: Usage;
+  /** The layer store protects it until it is settled. */
+  readonly isProtected: boolean;
 }
 
 export function commitSnapshot(
@@ -41,20 +46,23 @@ async function commitLocked(
   const { metadata, parentHolds } = context;
   const active = requireActive(context, name, key);
   const parentId = requireCommitParent(context, active, options.parent);
+  await refuseChangesOnTop(context, active);
   using _parent = parentId === undefined ? undefined : parentHolds.hold(parentId);
   await guardSteps(`Cannot commit snapshot "${key}" as "${name}"`, async () => {
-    const stored = await storeLayer(context, active, name);
+    const { layer, usage, isProtected } = await storeLayer(context, active, name);
+    const isImage = layer.kind === "image";
     try {
       const { labels } = options;
-      metadata.commit({ id: active.id, name, parentId, labels, nowNs: context.nowNs(), ...stored });
+      const nowNs = context.nowNs();
+      metadata.commit({ id: active.id, name, parentId, labels, nowNs, layer, usage });
       await metadata.durable();
     } catch (error) {
-      if (stored.layer.kind === "image") dropImage(context, stored.layer.layerId);
+      if (isImage && isProtected) dropImage(context, layer.layerId);
       throw error;
     }
-    if (stored.layer.kind === "image") context.layerStore.settle(stored.layer.layerId);
+    if (isImage && isProtected) context.layerStore.settle(layer.layerId);
     context.mounts.release(holderOf(active.id));
-    if (stored.layer.kind === "image") context.queue.addDirectory(active.id);
+    if (isImage) context.queue.addDirectory(active.id);
   });
 }
 
@@ -66,6 +74,18 @@ function requireActive(context: SnapshotContext, name: string, key: string): Sna
   }
   if (record.kind === "active") return record;
   throw new AppError("failed_precondition", `Snapshot "${key}" is not active`);
+}
+
+/**
+ * An applied layer and changes on top of it are two layers, and a commit makes one. To merge them
+ * would take a mount and a full copy; no client of containerd writes between Apply and Commit.
+ */
+async function refuseChangesOnTop(context: SnapshotContext, active: SnapshotRecord): Promise<void> {
+  if (active.appliedLayerId === undefined || (await isUntouched(context, active))) return;
+  const problem = `Snapshot "${active.name}" was written to after a layer was applied to it`;
+  throw new AppError("failed_precondition", problem, {
+    remedy: "commit a snapshot right after Apply; make changes in another one on top of it",
+  });
 }
 
 /** The parent the committed snapshot gets: one it was not prepared with, only if it had none. */
@@ -90,6 +110,10 @@ async function storeLayer(
   active: SnapshotRecord,
   name: string,
 ): Promise<StoredLayer> {
+  if (active.appliedLayerId !== undefined) {
+    const layer = { kind: "image", layerId: active.appliedLayerId } as const;
+    return { layer, usage: active.usage, isProtected: false };
+  }
   if (!context.conversionEnabled) return storePlain(context, active, "conversion is switched off");
   try {
     return await storeImage(context, active, name);
@@ -119,7 +143,8 @@ async function storeImage(
       ? `layer ${name} already has erofs image, skip conversion`
       : `successfully auto-converted layer ${name}`,
   );
-  return { layer: { kind: "image", layerId }, usage: { sizeBytes: addedBytes, inodes } };
+  const usage = { sizeBytes: addedBytes, inodes };
+  return { layer: { kind: "image", layerId }, usage, isProtected: true };
 }
 
 async function storePlain(
@@ -130,7 +155,7 @@ async function storePlain(
   const directory = directories.upper(active.id);
   const usage = await diskUsage(directory);
   await trees.syncFilesystem(directory);
-  return { layer: { kind: "plain", reason }, usage };
+  return { layer: { kind: "plain", reason }, usage, isProtected: false };
 }
 
 /** The transaction failed: no snapshot came to refer to the image. */

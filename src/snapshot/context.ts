@@ -52,6 +52,13 @@ export function requireParent(metadata: SnapshotMetadata, parent: string): numbe
   throw new AppError("invalid_argument", `Parent "${parent}" is not committed`);
 }
 
+/** What a snapshot shows below its own directory, nearest first. */
+export function shownChain(metadata: SnapshotMetadata, record: SnapshotRecord): ChainLink[] {
+  const { id, parentId, appliedLayerId: layerId } = record;
+  const chain = metadata.chain(parentId);
+  return layerId === undefined ? chain : [{ id, layer: { kind: "image", layerId } }, ...chain];
+}
+
 /** Mounts the images of the chain and holds them for the snapshot. */
 export async function acquireChain(
   { mounts }: SnapshotContext,

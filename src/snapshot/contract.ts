@@ -99,7 +99,35 @@ export interface ConvertedLayer {
   readonly reused: boolean;
 }
 
-/** Makes images of directories and deletes them (`layer/`). */
+/** A layer as a registry has it: a tar, perhaps compressed. */
+export interface LayerBlob {
+  /** Of the bytes as they are; `sha256:<hexadecimal>` or `sha512:<hexadecimal>`. */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  /** Where it lies as a file, if it does and we may read it. */
+  readonly file: string;
+  /** Reads a part of it where there is no file. */
+  readonly read: (offsetBytes: number, lengthBytes: number) => Promise<Uint8Array>;
+}
+
+/** What a layer lies on. */
+export interface LayerBase {
+  /** Of the root directory, where the layer says nothing of it; `mode` as `st_mode`. */
+  readonly root: { readonly mode: number; readonly uid: number; readonly gid: number };
+  /** The directories of the layers below, images mounted; nearest first. */
+  readonly lower: readonly string[];
+}
+
+/** What a blob turned out to hold. */
+export interface AppliedBlob {
+  /** The digest of the tar. */
+  readonly diffId: string;
+  readonly tarBytes: number;
+}
+
+export type BlobLayer = ConvertedLayer & AppliedBlob;
+
+/** Makes images of directories and blobs, and deletes them (`layer/`). */
 export interface LayerStore {
   /**
    * Converts a directory into a published, durable image. The layer cannot be deleted before
@@ -109,7 +137,15 @@ export interface LayerStore {
    * @param label names the layer in the log
    */
   convert(directory: string, label: string): Promise<ConvertedLayer>;
-  /** Ends the protection that `convert` gave; once per conversion, after the snapshot's commit. */
+  /**
+   * The same of a blob, without a directory. Reads nothing where the blob was applied before and
+   * its layer is still there.
+   *
+   * Rejects with `data_loss` where the blob is not the one the digest says, with `cancelled` after
+   * `signal`, with `unimplemented` where the blob is right, but cannot be made an image of.
+   */
+  apply(blob: LayerBlob, base: LayerBase, signal: AbortSignal): Promise<BlobLayer>;
+  /** Ends the protection that `convert` or `apply` gave; once for each, after the transaction. */
   settle(layerId: number): void;
   /** Deletes those of the layers that no snapshot refers to and nothing protects. */
   release(layerIds: readonly number[]): Promise<void>;

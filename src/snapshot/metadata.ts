@@ -46,6 +46,14 @@ export interface NewLayer {
   readonly usage: Usage;
 }
 
+export interface AppliedLayer {
+  /** Of the active snapshot. */
+  readonly id: number;
+  readonly layerId: number;
+  readonly nowNs: bigint;
+  readonly usage: Usage;
+}
+
 export interface PlainLayer {
   readonly name: string;
   readonly reason: string;
@@ -110,6 +118,11 @@ export class SnapshotMetadata {
     return row === null ? undefined : recordOf(row);
   }
 
+  findById(id: number): SnapshotRecord | undefined {
+    const row = this.#statements.findById.get({ id });
+    return row === null ? undefined : recordOf(row);
+  }
+
   /** Up to `pageRows` snapshots with ids above `afterId`, by id. */
   page(afterId: number, narrow: SnapshotFilter["narrow"]): SnapshotRecord[] {
     const { page, pageOfName, pageOfParent, pageOfRoots } = this.#statements;
@@ -140,6 +153,14 @@ export class SnapshotMetadata {
       const parentId = snapshot.parentId ?? null;
       const row = { id, name, kind, parentId, nowNs, labels: encodeLabels(labels) };
       this.#statements.insert.run(row);
+    });
+  }
+
+  /** Gives the active snapshot the layer that its commit will publish. */
+  apply({ id, layerId, nowNs, usage }: AppliedLayer): void {
+    this.#write("", () => {
+      const { changes } = this.#statements.apply.run({ id, layerId, nowNs, ...usage });
+      if (changes !== 1) throw new AppError("internal", `No active snapshot has the id ${id}`);
     });
   }
 
@@ -181,13 +202,13 @@ export class SnapshotMetadata {
     return this.#statements.layerUser.get({ layerId }) !== null;
   }
 
-  /** By the id of the layer, how many snapshots are kept as this image. */
+  /** By the id of the layer, how many snapshots are kept as this image, or have it applied. */
   layerReferences(): Map<number, number> {
     const rows = this.#statements.layerReferences.all();
     return new Map(rows.map((row) => [Number(row.layer_id), Number(row.count)]));
   }
 
-  /** By the id of the layer, the active snapshots and views that lie on top of it. */
+  /** By the id of the layer, the active snapshots and views that show it. */
   layerUsers(): Map<number, number[]> {
     const users = new Map<number, number[]>();
     for (const row of this.#statements.layerUsers.all()) {

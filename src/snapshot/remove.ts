@@ -17,7 +17,7 @@ export function removeSnapshot(context: SnapshotContext, key: string): Promise<v
 
 async function removeLocked(context: SnapshotContext, key: string): Promise<void> {
   const { metadata, parentHolds, mounts, queue } = context;
-  const { id, layer } = requireSnapshot(metadata, key);
+  const { id, layer, appliedLayerId } = requireSnapshot(metadata, key);
   if (metadata.hasChildren(id) || parentHolds.isHeld(id)) {
     throw new AppError("failed_precondition", `Cannot remove snapshot "${key}" with children`);
   }
@@ -28,6 +28,7 @@ async function removeLocked(context: SnapshotContext, key: string): Promise<void
   mounts.release(holderOf(id));
   if (layer?.kind === "image") queue.addLayer(layer.layerId);
   else queue.addDirectory(id);
+  if (appliedLayerId !== undefined) queue.addLayer(appliedLayerId);
 }
 
 /** Resolves when everything is deleted that belongs to no snapshot, as of the call. */

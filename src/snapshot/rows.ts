@@ -7,7 +7,9 @@ export interface SnapshotRecord extends SnapshotInfo {
   readonly parentId: number | undefined;
   /** Of committed snapshots only. */
   readonly layer: LayerState | undefined;
-  /** As it was when the snapshot was committed; zero before. */
+  /** Of active snapshots only: the image that Apply made, on top of the parent. */
+  readonly appliedLayerId: number | undefined;
+  /** Of the layer, as it was when it was made; zero before. */
   readonly usage: Usage;
 }
 
@@ -23,6 +25,7 @@ export interface SnapshotRow {
   readonly labels: string;
   readonly layer_id: bigint | null;
   readonly plain_reason: string | null;
+  readonly applied_layer_id: bigint | null;
   readonly size_bytes: bigint;
   readonly inodes: bigint;
 }
@@ -50,6 +53,7 @@ export function recordOf(row: SnapshotRow): SnapshotRecord {
     updatedNs: row.updated_ns,
     labels: decodeLabels(row.labels, row.name),
     layer: row.kind === "committed" ? layerOf(row) : undefined,
+    appliedLayerId: row.applied_layer_id === null ? undefined : Number(row.applied_layer_id),
     usage: { sizeBytes: Number(row.size_bytes), inodes: Number(row.inodes) },
   };
 }

@@ -38,4 +38,13 @@ CREATE INDEX snapshots_by_parent ON snapshots (parent_id) WHERE parent_id IS NOT
 CREATE INDEX snapshots_by_layer ON snapshots (layer_id) WHERE layer_id IS NOT NULL;
 `;
 
-export const migrations: readonly string[] = [initial];
+/** A layer that Apply built for an active snapshot; Commit makes it the snapshot's own. */
+const appliedLayers = `
+ALTER TABLE snapshots ADD COLUMN applied_layer_id INTEGER
+  CHECK (applied_layer_id IS NULL OR kind = 'active');
+
+CREATE INDEX snapshots_by_applied_layer ON snapshots (applied_layer_id)
+  WHERE applied_layer_id IS NOT NULL;
+`;
+
+export const migrations: readonly string[] = [initial, appliedLayers];

@@ -10,12 +10,15 @@ import { AppError } from "../errors.ts";
 import { HoldCounts } from "../util/hold-counts.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
 import type { Logger } from "../util/logger.ts";
+import { applyBlob } from "./apply.ts";
 import { commitSnapshot } from "./commit.ts";
-import { acquireChain, guardSteps, holderOf, requireSnapshot } from "./context.ts";
+import { acquireChain, guardSteps, holderOf, requireSnapshot, shownChain } from "./context.ts";
 import type { SnapshotContext } from "./context.ts";
 import type {
+  AppliedBlob,
   CommitOptions,
   Labels,
+  LayerBlob,
   LayerMounts,
   LayerStore,
   Mount,
@@ -88,16 +91,26 @@ export class Snapshotter implements SnapshotService {
   mounts(key: string): Promise<Mount[]> {
     const context = this.#context;
     return context.locks.run([key], async () => {
-      const { id, kind, parentId } = requireSnapshot(context.metadata, key);
+      const record = requireSnapshot(context.metadata, key);
+      const { id, kind } = record;
       if (kind === "committed") {
         throw new AppError("failed_precondition", `Snapshot "${key}" is not active or a view`);
       }
-      const chain = context.metadata.chain(parentId);
+      const chain = shownChain(context.metadata, record);
       return await guardSteps(`Cannot mount snapshot "${key}"`, async () => {
         await acquireChain(context, id, chain);
         return mountsFor(context, { id, kind }, chain);
       });
     });
+  }
+
+  /** Undefined where the mounts are not of an active snapshot of ours that can take the blob. */
+  applyBlob(
+    mounts: readonly Mount[],
+    blob: LayerBlob,
+    signal: AbortSignal,
+  ): Promise<AppliedBlob | undefined> {
+    return applyBlob(this.#context, mounts, blob, signal);
   }
 
   commit(name: string, key: string, options: CommitOptions): Promise<void> {
@@ -125,7 +138,9 @@ export class Snapshotter implements SnapshotService {
     const record = requireSnapshot(this.#context.metadata, key);
     if (record.kind !== "active") return record.usage;
     try {
-      return await diskUsage(this.#context.directories.upper(record.id));
+      const own = await diskUsage(this.#context.directories.upper(record.id));
+      const { sizeBytes, inodes } = record.usage;
+      return { sizeBytes: own.sizeBytes + sizeBytes, inodes: own.inodes + inodes };
     } catch (error) {
       const now = isMissingFile(error) ? this.#context.metadata.find(key) : record;
       // Committed or removed while we looked: the directory went, and the key with it.

@@ -17,6 +17,14 @@ type Insert = {
   readonly labels: string;
 };
 
+type Apply = {
+  readonly id: number;
+  readonly layerId: number;
+  readonly nowNs: bigint;
+  readonly sizeBytes: number;
+  readonly inodes: number;
+};
+
 type Commit = {
   readonly id: number;
   readonly name: string;
@@ -45,17 +53,26 @@ WITH RECURSIVE chain (depth, id) AS (
 SELECT id, layer_id, plain_reason FROM chain JOIN snapshots USING (id) ORDER BY depth`;
 
 const layerUsers = `
-WITH RECURSIVE chain (user_id, id) AS (
+SELECT id, applied_layer_id AS layer_id FROM snapshots WHERE applied_layer_id IS NOT NULL
+UNION
+SELECT id, layer_id FROM (WITH RECURSIVE chain (user_id, id) AS (
   SELECT id, parent_id FROM snapshots WHERE kind <> 'committed' AND parent_id IS NOT NULL
   UNION ALL
   SELECT user_id, parent_id FROM chain JOIN snapshots USING (id) WHERE parent_id IS NOT NULL
 )
-SELECT DISTINCT user_id AS id, layer_id
-FROM chain JOIN snapshots USING (id) WHERE layer_id IS NOT NULL ORDER BY layer_id, user_id`;
+SELECT user_id AS id, layer_id
+FROM chain JOIN snapshots USING (id) WHERE layer_id IS NOT NULL)
+ORDER BY layer_id, id`;
 
 const layerReferences = `
-SELECT layer_id, count(*) AS count
-FROM snapshots WHERE layer_id IS NOT NULL GROUP BY layer_id`;
+SELECT coalesce(layer_id, applied_layer_id) AS layer_id, count(*) AS count
+FROM snapshots WHERE layer_id IS NOT NULL OR applied_layer_id IS NOT NULL GROUP BY 1`;
+
+const layerUser = `
+SELECT id FROM snapshots WHERE layer_id = $layerId
+UNION ALL
+SELECT id FROM snapshots WHERE applied_layer_id = $layerId
+LIMIT 1`;
 
 const plainLayers = `
 SELECT name, plain_reason AS reason
@@ -65,9 +82,15 @@ const insert = `
 INSERT INTO snapshots (id, name, parent_id, kind, created_ns, updated_ns, labels)
 VALUES ($id, $name, $parentId, $kind, $nowNs, $nowNs, $labels)`;
 
+const apply = `
+UPDATE snapshots SET applied_layer_id = $layerId, updated_ns = $nowNs, size_bytes = $sizeBytes,
+  inodes = $inodes
+WHERE id = $id AND kind = 'active'`;
+
 const commit = `
 UPDATE snapshots SET name = $name, parent_id = $parentId, kind = 'committed', labels = $labels,
   created_ns = $nowNs, updated_ns = $nowNs, layer_id = $layerId, plain_reason = $plainReason,
+  applied_layer_id = NULL,
   size_bytes = $sizeBytes, inodes = $inodes
 WHERE id = $id AND kind = 'active'`;
 
@@ -85,6 +108,7 @@ export function prepareStatements(database: Database) {
   const none = <Row>(sql: string) => database.prepare<Row, []>(sql);
   return {
     find: one<SnapshotRow, { name: string }>(`${select} WHERE snapshots.name = $name`),
+    findById: one<SnapshotRow, { id: number }>(`${select} WHERE snapshots.id = $id`),
     page: one<SnapshotRow, Page>(`${select} WHERE true ${pageEnd}`),
     pageOfName: one<SnapshotRow, Page & { name: string }>(
       `${select} WHERE snapshots.name = $name ${pageEnd}`,
@@ -98,15 +122,14 @@ export function prepareStatements(database: Database) {
       "SELECT id FROM snapshots WHERE parent_id = $id LIMIT 1",
     ),
     insert: one<never, Insert>(insert),
+    apply: one<never, Apply>(apply),
     commit: one<never, Commit>(commit),
     setLabels: one<never, { name: string; labels: string; nowNs: bigint }>(
       "UPDATE snapshots SET labels = $labels, updated_ns = $nowNs WHERE name = $name",
     ),
     remove: one<never, { id: number }>("DELETE FROM snapshots WHERE id = $id"),
     directoryIds: none<{ id: bigint }>("SELECT id FROM snapshots WHERE layer_id IS NULL"),
-    layerUser: one<{ id: bigint }, { layerId: number }>(
-      "SELECT id FROM snapshots WHERE layer_id = $layerId LIMIT 1",
-    ),
+    layerUser: one<{ id: bigint }, { layerId: number }>(layerUser),
     layerReferences: none<{ layer_id: bigint; count: bigint }>(layerReferences),
     layerUsers: none<{ id: bigint; layer_id: bigint }>(layerUsers),
     plainLayers: none<{ name: string; reason: string }>(plainLayers),

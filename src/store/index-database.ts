@@ -9,11 +9,9 @@
  * @module
  */
 import { Database } from "bun:sqlite";
-import { existsSync } from "node:fs";
 import { type CompressionAlgorithm, compressionAlgorithm } from "../erofs/compression.ts";
 import { AppError, describeError } from "../errors.ts";
 import { selectIn } from "../util/sqlite.ts";
-import { createTables, migrateTables, readVersion, schemaVersion } from "./index-schema.ts";
 import {
   blockOfPlace,
   firstBlockOfPack,
@@ -24,6 +22,7 @@ import {
 } from "./layout.ts";
 import { imagePath, type StorePaths } from "./paths.ts";
 import type { ImageIdentity } from "./verify-image.ts";
+import { indexMigrations } from "./index-schema.ts";
 
 /** Conversions wait this long for each other's transaction, which may insert a million rows. */
 const busyTimeoutMs = 120_000;
@@ -86,7 +85,6 @@ function refuse(path: string, cause: unknown): AppError {
 
 /** Opens the index, makes it where it is missing; a damaged one is refused with `data_loss`. */
 export function openIndex(path: string): Database {
-  const isNew = !existsSync(path);
   try {
     const database = new Database(path, { create: true, strict: true });
     database.run("PRAGMA auto_vacuum = INCREMENTAL");
@@ -94,19 +92,37 @@ export function openIndex(path: string): Database {
     database.run("PRAGMA synchronous = FULL");
     database.run("PRAGMA foreign_keys = OFF");
     database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
-    if (isNew) database.transaction(() => createTables(database))();
-    else migrateTables(database);
-    const version = readVersion(database);
-    if (version !== schemaVersion) {
-      throw new AppError(
-        "failed_precondition",
-        `schema version ${version} found, ${schemaVersion} expected`,
-      );
-    }
+    migrate(database);
     return database;
   } catch (error) {
     throw refuse(path, error);
   }
+}
+
+/** Brings an index of any version up to date; each step is whole or not done. */
+function migrate(database: Database): void {
+  const latest = indexMigrations.length;
+  if (versionOf(database) === latest) return;
+  database
+    .transaction(() => {
+      // Again, now that no other thread can be at it.
+      const version = versionOf(database);
+      if (version > latest) {
+        const problem = `schema version ${version} found, at most ${latest} expected`;
+        throw new AppError("failed_precondition", problem);
+      }
+      for (const sql of indexMigrations.slice(version)) database.run(sql);
+      if (version === 0) {
+        database.run("INSERT INTO meta (key, value) VALUES ('root_id', ?)", [crypto.randomUUID()]);
+      }
+      database.run(`PRAGMA user_version = ${latest}`);
+    })
+    .immediate();
+}
+
+function versionOf(database: Database): number {
+  const row = database.query<{ user_version: number }, []>("PRAGMA user_version").get();
+  return row?.user_version ?? 0;
 }
 
 /** Reads every page once; throws `data_loss` where SQLite finds damage. */

@@ -1,9 +1,52 @@
-/** The tables of index.db: which content the node has, where it lies, which layer uses it. */
-import type { Database } from "bun:sqlite";
+/**
+ * The tables of index.db: which content the node has, where it lies, which layer uses it.
+ *
+ * `PRAGMA user_version` counts the migrations a database has had. A migration that was released is
+ * never edited: a new one is added at the end.
+ *
+ * @module
+ */
 
-export const schemaVersion = 2;
+const initial = `
+CREATE TABLE meta (
+  key TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
-const contentTables = `
+-- A chunk of file content. Its address is its identity towards images (store/layout.ts), its
+-- hash towards new content. A row exists only once the bytes are synced to the pack.
+CREATE TABLE chunks (
+  block INTEGER PRIMARY KEY,
+  sha256 BLOB NOT NULL UNIQUE,
+  size_bytes INTEGER NOT NULL,
+  uses INTEGER NOT NULL
+) STRICT;
+
+-- A published image, images/<id>.erofs. Ids are never used again.
+CREATE TABLE layers (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  image_sha256 BLOB NOT NULL UNIQUE,
+  image_bytes INTEGER NOT NULL,
+  inodes INTEGER NOT NULL,
+  content_bytes INTEGER NOT NULL,
+  chunk_uses INTEGER NOT NULL,
+  packs TEXT NOT NULL,
+  created_ns INTEGER NOT NULL
+) STRICT;
+
+-- How often a layer uses a chunk.
+CREATE TABLE layer_chunks (
+  layer INTEGER NOT NULL REFERENCES layers (id),
+  block INTEGER NOT NULL REFERENCES chunks (block),
+  uses INTEGER NOT NULL,
+  PRIMARY KEY (layer, block)
+) STRICT, WITHOUT ROWID;
+`;
+
+/** Before, there were raw chunks only, named by their first block. */
+const compressedContent = `
+ALTER TABLE chunks RENAME TO raw_chunks;
+ALTER TABLE layer_chunks RENAME TO layer_raw_chunks;
 
 -- A chunk of file content. Its place is its identity towards images (store/layout.ts), its hash
 -- towards new content. A row exists only once the bytes are synced to the pack. Content that lies
@@ -37,33 +80,7 @@ CREATE TABLE layer_chunks (
   uses INTEGER NOT NULL,
   PRIMARY KEY (layer, place)
 ) STRICT, WITHOUT ROWID;
-`;
 
-const indexSchema = `
-
-CREATE TABLE meta (
-  key TEXT PRIMARY KEY,
-  value TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
--- A published image, images/<id>.erofs. Ids are never used again.
-CREATE TABLE layers (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  image_sha256 BLOB NOT NULL UNIQUE,
-  image_bytes INTEGER NOT NULL,
-  inodes INTEGER NOT NULL,
-  content_bytes INTEGER NOT NULL,
-  chunk_uses INTEGER NOT NULL,
-  packs TEXT NOT NULL,
-  created_ns INTEGER NOT NULL
-) STRICT;
-${contentTables}`;
-
-/** Version 1 knew raw chunks only, named by their first block. */
-const migrationTo2 = `
-ALTER TABLE chunks RENAME TO raw_chunks;
-ALTER TABLE layer_chunks RENAME TO layer_raw_chunks;
-${contentTables}
 INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, extents, uses)
   SELECT block << 17, sha256, 0, size_bytes, (size_bytes + 4095) / 4096, NULL, uses FROM raw_chunks
   ORDER BY block;
@@ -73,23 +90,23 @@ DROP TABLE layer_raw_chunks;
 DROP TABLE raw_chunks;
 `;
 
-export function createTables(database: Database): void {
-  database.run(indexSchema);
-  database.run("INSERT INTO meta (key, value) VALUES ('root_id', ?)", [crypto.randomUUID()]);
-  database.run(`PRAGMA user_version = ${schemaVersion}`);
-}
+const layerBlobs = `
+-- Which blob a layer was made of, so that it is neither read nor built again. A layer may come from
+-- several: one tar, compressed in different ways. Only of layers that say everything themselves: of
+-- those that took something over from below, the blob alone does not tell the content.
+CREATE TABLE layer_blobs (
+  digest TEXT NOT NULL,
+  -- Attributes the root directory had by default, for few layers have an entry for it.
+  root TEXT NOT NULL,
+  -- Where in the chain: a first layer has nothing that a whiteout could hide, and so keeps none.
+  place TEXT NOT NULL CHECK (place IN ('first', 'upper', 'any')),
+  diff_id TEXT NOT NULL,
+  tar_bytes INTEGER NOT NULL,
+  layer INTEGER NOT NULL REFERENCES layers (id),
+  PRIMARY KEY (digest, root, place)
+) STRICT, WITHOUT ROWID;
 
-/** Brings tables of an earlier version up to this one, in one transaction. */
-export function migrateTables(database: Database): void {
-  database
-    .transaction(() => {
-      if (readVersion(database) !== 1) return;
-      database.run(migrationTo2);
-      database.run(`PRAGMA user_version = ${schemaVersion}`);
-    })
-    .immediate();
-}
+CREATE INDEX layer_blobs_by_layer ON layer_blobs (layer);
+`;
 
-export function readVersion(database: Database): number | undefined {
-  return database.query<{ user_version: number }, []>("PRAGMA user_version").get()?.user_version;
-}
+export const indexMigrations: readonly string[] = [initial, compressedContent, layerBlobs];

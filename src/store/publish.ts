@@ -18,6 +18,7 @@ import { sha256OfFile } from "../util/file-hash.ts";
 import { insertRows } from "../util/sqlite.ts";
 import type { ChunkTable } from "./chunk-table.ts";
 import { type BundleRow, findLayerByImage } from "./index-database.ts";
+import { enterLayerBlob, type BlobRow } from "./layer-blobs.ts";
 import {
   type BlockAddress,
   blockBytes,
@@ -38,6 +39,8 @@ export interface BuiltLayer {
   readonly contentBytes: number;
   /** Chunks that the index had and the packs had lost; they are there again. */
   readonly restoredChunks: number;
+  /** What the layer was made of, if that alone tells its content. */
+  readonly blob?: Omit<BlobRow, "layer"> | undefined;
 }
 
 export interface PublishedLayer {
@@ -76,6 +79,7 @@ export function publishLayer(
   try {
     const existing = findLayerByImage(database, image.sha256);
     const reused = existing !== undefined;
+    if (reused && layer.blob) enterLayerBlob(database, { ...layer.blob, layer: existing.id });
     const layerId = existing?.id ?? enterLayer(database, paths, layer, image);
     const addedBytes = reused ? 0 : addedContentBytes(layer.table) + image.diskBytes;
     const { inodes } = image;
@@ -168,6 +172,7 @@ function enterLayer(
       .transaction(() => {
         const layerId = insertLayer(database, layer, image);
         insertChunks(database, layerId, layer.table);
+        if (layer.blob) enterLayerBlob(database, { ...layer.blob, layer: layerId });
         renameSync(image.path, imagePath(paths, layerId));
         syncDirectory(paths.images);
         return layerId;

@@ -133,6 +133,7 @@ function forgetLayer(database: Database, layerId: number): BlockRange[] {
     )
     .all(layerId);
   database.query("DELETE FROM layer_chunks WHERE layer = ?").run(layerId);
+  database.query("DELETE FROM layer_blobs WHERE layer = ?").run(layerId);
   database.query("DELETE FROM layers WHERE id = ?").run(layerId);
   const bundles = new Set<BlockAddress>();
   const ranges: BlockRange[] = [];

@@ -3,6 +3,7 @@
 export const KiB = 1024;
 export const MiB = 1024 * KiB;
 export const GiB = 1024 * MiB;
+export const TiB = 1024 * GiB;
 
 /** The least multiple of `alignment` that is not below `value`; any safe integer. */
 export function alignUp(value: number, alignment: number): number {

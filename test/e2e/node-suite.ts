@@ -29,23 +29,31 @@ function canMountFiles(): boolean {
 
 const waitForEver = ["sh", "-c", "while true; do sleep 1; done"];
 
-function describeImages(node: () => TestNode, layers: readonly Layer[], image: () => Image): void {
+function describeImages(
+  node: () => TestNode,
+  layers: readonly Layer[],
+  image: () => Image,
+  { differ, isDelegated }: Flavour,
+): void {
   test("shows every kind of file as it was built", async () => {
     await node().pull(image());
     await using mounted = await node().containerd.mountOn(chainId(image()));
-    expect(treeDifferences(expectedTree(layers), readTree(mounted.path))).toEqual([]);
+    expect(treeDifferences(expectedTree(layers, differ), readTree(mounted.path))).toEqual([]);
     const stats = await node().daemon.stats();
     expect(stats.layers.plain_layers).toEqual([]);
     expect(stats.layers.converted).toBe(layers.length);
     const messages = node().daemon.logMessages().join("\n");
     expect(messages).toContain("auto-converting to EROFS");
     expect(messages).toContain("successfully auto-converted layer");
+    const { failed } = stats.conversions;
+    const wasUnpacked = messages.includes("left to containerd's differ");
+    expect({ failed, wasUnpacked }).toEqual({ failed: 0, wasUnpacked: isDelegated });
   });
 
   test("shows the same again to another container", async () => {
     await node().waitUntilUnmounted();
     await using mounted = await node().containerd.mountOn(chainId(image()));
-    expect(treeDifferences(expectedTree(layers), readTree(mounted.path))).toEqual([]);
+    expect(treeDifferences(expectedTree(layers, differ), readTree(mounted.path))).toEqual([]);
   });
 }
 
@@ -151,7 +159,11 @@ export function describeNode(flavour: Flavour, method: Exclude<MountMethod, "aut
     beforeAll(async () => {
       layers.unshift(await busyboxLayer());
       image = makeImage("hard:1", layers.map(packLayer));
-      node = await TestNode.start(flavour, { method, chunkSizeBytes: 4 * MiB });
+      node = await TestNode.start(flavour, {
+        method,
+        chunkSizeBytes: 4 * MiB,
+        appliesLayers: flavour.differ === "ours",
+      });
     });
     afterAll(() => node.stop());
 
@@ -159,6 +171,7 @@ export function describeNode(flavour: Flavour, method: Exclude<MountMethod, "aut
       () => node,
       layers,
       () => image,
+      flavour,
     );
     describeContainers(
       () => node,

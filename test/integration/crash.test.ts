@@ -6,21 +6,19 @@
  * random time, a hundred times. The seed is printed; DEDUP_SEED replays it.
  */
 import { describe, expect, test } from "bun:test";
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { TestDaemon } from "../support/daemon.ts";
-import { mounted } from "../support/mounted.ts";
 import { Picker } from "../support/picker.ts";
 import { randomBytes } from "../support/random.ts";
+import { type Files, fileDifferences } from "../support/snapshot-files.ts";
 import { Kind, SnapshotsClient } from "../support/snapshots-client.ts";
 
 const kills = 100;
 const seed = process.env["DEDUP_SEED"] ?? String(Date.now());
 /** Kills fall into this time after the start of an operation; most of its steps are shorter. */
 const killDelayMsMax = 30;
-
-type Files = ReadonlyMap<string, Buffer>;
 
 interface Committed {
   readonly parent: string;
@@ -121,16 +119,8 @@ class Adversary {
   }
 
   async #verify(name: string): Promise<void> {
-    const { files } = this.#committed.get(name) ?? { files: new Map<string, Buffer>() };
-    const key = `view-${name}`;
-    {
-      using view = mounted(await this.#client.view(key, name));
-      expect(readdirSync(view.path).toSorted()).toEqual([...files.keys()].toSorted());
-      for (const [file, content] of files) {
-        expect(readFileSync(join(view.path, file)).equals(content)).toBe(true);
-      }
-    }
-    await this.#client.remove(key);
+    const files = this.#committed.get(name)?.files ?? new Map<string, Buffer>();
+    expect(await fileDifferences(this.#client, name, files)).toEqual([]);
   }
 
   async verifyAll(): Promise<void> {

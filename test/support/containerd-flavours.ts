@@ -7,6 +7,7 @@
 import { ensurePackages } from "../../scripts/lib/apt.ts";
 import { ensureForky } from "../../scripts/lib/forky.ts";
 import { runCommand } from "../../scripts/lib/process.ts";
+import type { Differ } from "./image/model.ts";
 import { goArchitecture } from "./image/oci.ts";
 
 export interface ContainerdPaths {
@@ -22,6 +23,10 @@ export interface ContainerdPaths {
 
 export interface Flavour {
   readonly name: string;
+  /** Who unpacks layers for the snapshotter. */
+  readonly differ: Differ;
+  /** Whether containerd asks us to apply layers and we hand them back to it. */
+  readonly isDelegated: boolean;
   /** Installs what is missing and prepares the folder that is shared with the daemon. */
   prepare(paths: ContainerdPaths): Promise<void>;
   config(paths: ContainerdPaths): string;
@@ -55,6 +60,8 @@ oom_score = 0
 /** Debian 12's own packages. */
 export const containerd16: Flavour = {
   name: "containerd 1.6",
+  differ: "containerd",
+  isDelegated: false,
   prepare: () => ensurePackages(["containerd", "runc"]),
   config: (paths) =>
     commonConfig(paths, 2, [
@@ -90,35 +97,45 @@ exec chroot . sh -c 'umount --lazy /mnt && exec containerd --config "$1"' sh "$3
 
 let forkyTree = "";
 
+/** How a snapshotter's layers are unpacked by the transfer service. */
+interface Unpacking {
+  readonly snapshotter: string;
+  readonly differ?: string;
+}
+
+function forkyConfig(paths: ContainerdPaths, unpackings: readonly Unpacking[]): string {
+  const disabled = [
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.images",
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.internal.v1.opt",
+    "io.containerd.nri.v1.nri",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.snapshotter.v1.devmapper",
+  ];
+  // The transfer service, which pulls, knows only the snapshotters listed for it.
+  const unpack = unpackings.map(
+    ({ snapshotter, differ }) => `  [[plugins."io.containerd.transfer.v1.local".unpack_config]]
+    platform = "linux/${goArchitecture()}"
+    snapshotter = "${snapshotter}"
+${differ === undefined ? "" : `    differ = "${differ}"\n`}`,
+  );
+  const transfer = `[plugins."io.containerd.transfer.v1.local"]\n${unpack.join("")}`;
+  return `${commonConfig(paths, 3, disabled)}${transfer}`;
+}
+
 /** Debian forky's package in a tree and a mount namespace of its own. */
 export const containerd21: Flavour = {
   name: "containerd 2.1",
+  differ: "containerd",
+  isDelegated: false,
   async prepare(paths) {
     forkyTree = await ensureForky();
     await runCommand(["mount", "--bind", paths.shared, paths.shared]);
     await runCommand(["mount", "--make-shared", paths.shared]);
   },
-  config(paths) {
-    const disabled = [
-      "io.containerd.grpc.v1.cri",
-      "io.containerd.cri.v1.images",
-      "io.containerd.cri.v1.runtime",
-      "io.containerd.internal.v1.opt",
-      "io.containerd.nri.v1.nri",
-      "io.containerd.snapshotter.v1.btrfs",
-      "io.containerd.snapshotter.v1.zfs",
-      "io.containerd.snapshotter.v1.devmapper",
-    ];
-    // The transfer service, which pulls, knows only the snapshotters listed for it.
-    const unpack = ["dedup", "overlayfs"].map(
-      (name) => `  [[plugins."io.containerd.transfer.v1.local".unpack_config]]
-    platform = "linux/${goArchitecture()}"
-    snapshotter = "${name}"
-`,
-    );
-    const transfer = `[plugins."io.containerd.transfer.v1.local"]\n${unpack.join("")}`;
-    return `${commonConfig(paths, 3, disabled)}${transfer}`;
-  },
+  config: (paths) => forkyConfig(paths, [{ snapshotter: "dedup" }, { snapshotter: "overlayfs" }]),
   command(paths) {
     const shell = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", enterScript, "sh"];
     return shell.concat(forkyTree, paths.shared, paths.configFile);
@@ -127,4 +144,28 @@ export const containerd21: Flavour = {
   release: async (paths) => {
     await runCommand(["umount", "--lazy", paths.shared]);
   },
+};
+
+/** The same with our Diff service, as the README configures it. */
+export const containerd21WithDiff: Flavour = {
+  ...containerd21,
+  name: "containerd 2.1 with the Diff service",
+  differ: "ours",
+  config: (paths) => `${forkyConfig(paths, [
+    { snapshotter: "dedup", differ: "dedup-diff" },
+    { snapshotter: "overlayfs", differ: "walking" },
+  ])}[proxy_plugins.dedup-diff]
+  type = "diff"
+  address = "${paths.snapshotter}"
+[plugins."io.containerd.service.v1.diff-service"]
+  default = ["walking"]
+`,
+};
+
+/** The same with a daemon whose `diff.enabled` is false. */
+export const containerd21Delegated: Flavour = {
+  ...containerd21WithDiff,
+  name: "containerd 2.1 with the Diff service switched off",
+  differ: "containerd",
+  isDelegated: true,
 };

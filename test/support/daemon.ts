@@ -18,6 +18,10 @@ export interface DaemonOptions {
   readonly idleTimeoutMs?: number;
   readonly chunkSizeBytes?: number;
   readonly logLevel?: string;
+  /** The containerd that does what the daemon leaves to it. */
+  readonly containerd?: { readonly address: string; readonly root: string };
+  /** False: all layers are left to it. */
+  readonly appliesLayers?: boolean;
 }
 
 const logShownBytesMax = 4000;
@@ -28,6 +32,8 @@ function configText(options: DaemonOptions): string {
     mount: { method: options.method ?? "auto", idle_timeout_ms: options.idleTimeoutMs ?? 100 },
     ...(options.chunkSizeBytes === undefined ? {} : { chunk_size: options.chunkSizeBytes }),
     conversion: { enabled: true },
+    diff: { enabled: options.appliesLayers ?? true },
+    ...(options.containerd === undefined ? {} : { containerd: options.containerd }),
   });
 }
 

@@ -39,7 +39,9 @@ export class TestNode implements AsyncDisposable {
       const folder = join(scratch.path, "d");
       const registry = await Registry.start(join(scratch.path, "r"));
       const containerd = await Containerd.start(flavour, scratch.path, join(folder, "s.sock"));
-      const daemon = await TestDaemon.start(folder, options);
+      const { socket: address, root } = containerd.paths;
+      const own = { containerd: { address, root } };
+      const daemon = await TestDaemon.start(folder, { ...own, ...options });
       return new TestNode(scratch, registry, containerd, daemon);
     } catch (error) {
       await releaseBelow(scratch.path);

@@ -37,13 +37,19 @@ export function octalMode(mode: number): string {
 type Node = Exclude<LayerEntry, { readonly type: "whiteout" | "opaque" | "hard link" }>;
 
 /**
- * What containerd's own unpacking loses before a snapshotter sees it (archive/tar_unix.go,
- * archive/tar.go): attributes of the `trusted.` namespace, and times before 1970.
+ * Who makes files of a layer's tar. containerd's own differ loses some of it before a snapshotter
+ * sees it (archive/tar_unix.go, archive/tar.go): attributes of the `trusted.` namespace, and times
+ * before 1970. Ours does not.
  */
-function asUnpacked(attributes: Attributes): Pick<FileFacts, "mtimeNs" | "xattrs"> {
-  const kept = Object.entries(attributes.xattrs).filter(([name]) => !name.startsWith("trusted."));
+export type Differ = "containerd" | "ours";
+
+function asUnpacked(attributes: Attributes, differ: Differ): Pick<FileFacts, "mtimeNs" | "xattrs"> {
+  const isLossy = differ === "containerd";
+  const kept = Object.entries(attributes.xattrs).filter(
+    ([name]) => !(isLossy && name.startsWith("trusted.")),
+  );
   return {
-    mtimeNs: attributes.mtimeNs < 0n ? 0n : attributes.mtimeNs,
+    mtimeNs: isLossy && attributes.mtimeNs < 0n ? 0n : attributes.mtimeNs,
     xattrs: Object.fromEntries(
       kept
         .map(([name, value]) => [name, Buffer.from(value).toString("hex")] as const)
@@ -98,8 +104,8 @@ function linkGroups(nodes: ReadonlyMap<string, Node>): Map<Node, string> {
   return linked;
 }
 
-/** The tree after all layers, as containerd's unpacking lets it be. */
-export function expectedTree(layers: readonly Layer[]): Tree {
+/** The tree after all layers, as the differ lets it be. */
+export function expectedTree(layers: readonly Layer[], differ: Differ): Tree {
   const nodes = new Map<string, Node>();
   for (const layer of layers) {
     const ownPaths = new Set<string>();
@@ -113,7 +119,7 @@ export function expectedTree(layers: readonly Layer[]): Tree {
       type: node.type,
       mode: node.type === "symlink" ? "0777" : octalMode(node.mode),
       owner: `${node.uid}:${node.gid}`,
-      ...asUnpacked(node),
+      ...asUnpacked(node, differ),
       content: nodeContent(node),
       ...(group === undefined ? {} : { linkedWith: group }),
     });

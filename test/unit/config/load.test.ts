@@ -33,6 +33,11 @@ describe("loadConfig()", () => {
       compression: "auto",
       compression_level: null,
       conversion: { enabled: true, workers: 2 },
+      diff: { enabled: true },
+      containerd: {
+        address: "/run/containerd/containerd.sock",
+        root: "/var/lib/containerd",
+      },
       mount: { method: "auto", idle_timeout_ms: 10_000 },
     });
   });

@@ -25,6 +25,13 @@ function ask<T>(send: (reply: Reply<T>) => unknown): Promise<T> {
   });
 }
 
+/** The diff service has tests of its own. */
+const nothingHere = () => Promise.reject(new Error("not asked"));
+const diff = {
+  service: { apply: nothingHere },
+  delegate: { apply: nothingHere, diff: nothingHere },
+};
+
 class TestServer implements AsyncDisposable {
   readonly node: TestNode;
   readonly socketPath: string;
@@ -44,7 +51,7 @@ class TestServer implements AsyncDisposable {
     const node = new TestNode();
     const socketPath = join(node.root, "run", "grpc.sock");
     const snapshots: SnapshotService = Object.assign(node.snapshotter, changes);
-    const server = await RpcServer.start({ socketPath, snapshots, log: node.log });
+    const server = await RpcServer.start({ socketPath, snapshots, diff, log: node.log });
     return new TestServer(node, server, socketPath);
   }
 
@@ -189,7 +196,7 @@ describe("RpcServer", () => {
   test("refuses a path that another process listens on, or that is no socket", async () => {
     await using server = await TestServer.start();
     const { node, socketPath } = server;
-    const options = { socketPath, snapshots: node.snapshotter, log: node.log };
+    const options = { socketPath, snapshots: node.snapshotter, diff, log: node.log };
     expect(await rejection(RpcServer.start(options))).toMatchObject({
       code: "failed_precondition",
       message: `Another process listens on "${socketPath}"`,
@@ -225,6 +232,7 @@ describe("RpcServer", () => {
     const server = await RpcServer.start({
       socketPath,
       snapshots: node.snapshotter,
+      diff,
       log: node.log,
     });
     await server.stop(stopTimeoutMs);

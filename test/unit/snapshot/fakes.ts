@@ -3,7 +3,10 @@ import { mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type {
+  BlobLayer,
   ConvertedLayer,
+  LayerBase,
+  LayerBlob,
   LayerMounts,
   LayerStore,
   TreeWorker,
@@ -41,6 +44,7 @@ export class RecordingLog implements Logger {
 /** Gives each directory an image of its own, unless told otherwise. */
 export class FakeLayerStore implements LayerStore {
   readonly converted: string[] = [];
+  readonly applied: { readonly blob: LayerBlob; readonly base: LayerBase }[] = [];
   readonly settled: number[] = [];
   readonly released: number[] = [];
   /** What conversions wait for, and then fail with. */
@@ -55,6 +59,12 @@ export class FakeLayerStore implements LayerStore {
     if (this.failure !== undefined) throw this.failure;
     this.#layerId += 1;
     return { layerId: this.#layerId, addedBytes: 4096, inodes: 3, reused: false, ...this.next };
+  }
+
+  async apply(blob: LayerBlob, base: LayerBase): Promise<BlobLayer> {
+    this.applied.push({ blob, base });
+    const layer = await this.convert(`blob ${blob.digest}`);
+    return { ...layer, diffId: `sha256:tar of ${blob.digest}`, tarBytes: 10_240 };
   }
 
   settle(layerId: number): void {

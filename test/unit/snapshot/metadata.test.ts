@@ -58,6 +58,7 @@ describe("SnapshotMetadata", () => {
       updatedNs: nowNs,
       labels,
       layer: undefined,
+      appliedLayerId: undefined,
       usage: { sizeBytes: 0, inodes: 0 },
     });
   });

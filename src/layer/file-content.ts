@@ -1,0 +1,76 @@
+/**
+ * Brings the content of one file to where it belongs: small content into the metadata, the rest
+ * into the chunk store, holes nowhere.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import { holeChunk, type FileContent } from "../erofs/tree.ts";
+import { chunkUse, type ChunkSink } from "../store/chunk-sink.ts";
+import { defined } from "../util/assert.ts";
+import { KiB } from "../util/bytes.ts";
+
+/** 16 Mi chunks: 64 TiB of 4 MiB chunks. Bounds the memory a sparse file can ask for. */
+export const chunksPerFileMax = 2 ** 24;
+/**
+ * Content up to this size stays in the image's metadata, where a pack would spend a whole block:
+ * cheaper on disk as long as fewer than eight layers of the node hold the same file.
+ */
+const inlineBytesMax = KiB / 2;
+
+export interface ContentOptions {
+  readonly sink: Pick<ChunkSink, "space" | "put">;
+  readonly chunkBytes: number;
+}
+
+/** The bytes of a file. It is asked for ascending offsets only, so a stream can be one. */
+export interface ContentSource {
+  /** Whether there may be holes in it; zeros that are stored are no hole. */
+  readonly isSparse: boolean;
+  /** The first offset, not below the given one, where there may be data; undefined for none. */
+  nextData(offset: number): number | undefined;
+  /** Fills all of `target`; throws where there is less. */
+  read(target: Buffer, offset: number): Promise<void> | void;
+}
+
+export interface StoredContent {
+  readonly content: FileContent;
+  /** Bytes of content, holes left out. */
+  readonly contentBytes: number;
+}
+
+/** Reads the whole file, but for its holes. */
+export async function storeContent(
+  source: ContentSource,
+  sizeBytes: number,
+  { sink, chunkBytes }: ContentOptions,
+): Promise<StoredContent> {
+  if (sizeBytes <= inlineBytesMax) return readInline(source, sizeBytes);
+  const count = Math.ceil(sizeBytes / chunkBytes);
+  if (count > chunksPerFileMax) {
+    throw new AppError("resource_exhausted", `A file of ${sizeBytes} bytes has too many chunks`);
+  }
+  const chunks = new Int32Array(count).fill(holeChunk);
+  const several = source.isSparse ? chunkUse.sparse : chunkUse.dense;
+  const use = count === 1 ? chunkUse.whole : several;
+  let contentBytes = 0;
+  for (let index = 0; index < count; index++) {
+    const data = source.nextData(index * chunkBytes);
+    if (data === undefined) break;
+    index = Math.max(index, Math.floor(data / chunkBytes));
+    const offset = index * chunkBytes;
+    const length = Math.min(chunkBytes, sizeBytes - offset);
+    await source.read(await sink.space(length), offset);
+    const ref = sink.put(length, use);
+    chunks[index] = ref;
+    if (ref !== holeChunk) contentBytes += length;
+  }
+  const only = count === 1 ? defined(chunks[0], "the only chunk") : chunks;
+  return { content: { kind: "chunks", chunkSizeBytes: chunkBytes, chunks: only }, contentBytes };
+}
+
+async function readInline(source: ContentSource, sizeBytes: number): Promise<StoredContent> {
+  const bytes = Buffer.alloc(sizeBytes);
+  if (sizeBytes > 0) await source.read(bytes, 0);
+  return { content: { kind: "inline", bytes }, contentBytes: sizeBytes };
+}

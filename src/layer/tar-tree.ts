@@ -1,0 +1,204 @@
+/**
+ * Makes the tree of a layer from its tar, without unpacking anything.
+ *
+ * The tree is the one containerd's differ leaves in the upper directory of an overlay
+ * (archive/tar.go, `applyNaive` with `OverlayConvertWhiteout`): later entries replace earlier ones,
+ * a directory over a directory keeps what is in it, symlinks in paths are followed inside the
+ * layer, whiteouts become device nodes. Where containerd refuses a tar, so do we. On purpose
+ * different:
+ *
+ * - times before 1970 and after 2262 stay, where containerd makes them 1970;
+ * - what containerd would give the time of unpacking has that of the entry it is made for
+ *   (whiteouts, directories no entry describes), so that equal tars make equal layers;
+ * - `trusted.*` attributes stay; old GNU sparse files and hard links to files of layers below work.
+ *
+ * @module
+ */
+import { AppError, describeError, FormatError } from "../errors.ts";
+import { fileType, type Directory, type Inode } from "../erofs/tree.ts";
+import { TarReader } from "../tar/reader.ts";
+import type { TarEntry } from "../tar/entry.ts";
+import { displayName, type ByteString } from "../util/byte-string.ts";
+import type { ContentOptions } from "./file-content.ts";
+import type { LayerTree } from "./directory-tree.ts";
+import { TarInodes } from "./tar-inodes.ts";
+import { LowerLookup, type LowerTree } from "./tar-lower.ts";
+import { entriesMax } from "./tar-limits.ts";
+import { setTime } from "./tar-attributes.ts";
+import { cleanPath, pathError, splitPath } from "./tar-path.ts";
+import { TreePaths } from "./tar-tree-paths.ts";
+import { dropImplicit, opaqueXattr, parseWhiteout, type Whiteout } from "./tar-whiteout.ts";
+
+export interface TarTreeOptions extends ContentOptions {
+  /** The layers below; undefined for the first layer, in which whiteouts have nothing to hide. */
+  readonly lower?: LowerTree | undefined;
+  /** Of the root directory, whose entry in the tar containerd ignores; `mode` as `st_mode`. */
+  readonly root?: { readonly mode: number; readonly uid: number; readonly gid: number };
+}
+
+export interface TarTree extends LayerTree {
+  /** Whether the same tar could make another tree on other layers. */
+  readonly dependsOnLower: boolean;
+  /** Whether the same tar makes another tree if the one is a first layer and the other is not. */
+  readonly hasWhiteouts: boolean;
+}
+
+const defaultRoot = { mode: fileType.directory | 0o755, uid: 0, gid: 0 };
+
+/**
+ * Reads the tar to its end mark; what the stream has behind it is left in it.
+ *
+ * @param tar the uncompressed tar
+ * @throws FormatError (`data_loss`) for what is no tar or ends early, AppError `invalid_argument`
+ * for what containerd refuses, `resource_exhausted` beyond the limits of `tar-limits.ts`
+ */
+export function buildTarTree(
+  tar: AsyncIterable<Uint8Array>,
+  options: TarTreeOptions,
+): Promise<TarTree> {
+  return new TarTreeBuilder(tar, options).build();
+}
+
+interface DirectoryTime {
+  readonly name: ByteString;
+  readonly mtimeSeconds: number;
+  readonly mtimeNanoseconds: number;
+}
+
+class TarTreeBuilder {
+  readonly #reader: TarReader;
+  readonly #lower: LowerLookup;
+  readonly #isFirst: boolean;
+  readonly #paths: TreePaths;
+  readonly #inodes: TarInodes;
+  readonly #directoryTimes: DirectoryTime[] = [];
+  #hasWhiteouts = false;
+  #entries = 0;
+
+  constructor(tar: AsyncIterable<Uint8Array>, options: TarTreeOptions) {
+    // Containerd passes over global records.
+    this.#reader = new TarReader(tar, { globalRecords: "ignore" });
+    this.#isFirst = options.lower === undefined;
+    this.#lower = new LowerLookup(options.lower);
+    this.#inodes = new TarInodes(this.#reader, options);
+    const root = this.#inodes.makeRoot(options.root ?? defaultRoot);
+    this.#paths = new TreePaths(root, this.#lower, this.#inodes);
+  }
+
+  async build(): Promise<TarTree> {
+    for (let entry = await this.#reader.next(); entry; entry = await this.#reader.next()) {
+      await this.#apply(entry);
+    }
+    for (const time of this.#directoryTimes) this.#setDirectoryTime(time);
+    return {
+      root: this.#paths.root,
+      contentBytes: this.#inodes.contentBytes,
+      dependsOnLower: this.#lower.wasAsked,
+      hasWhiteouts: this.#hasWhiteouts,
+    };
+  }
+
+  async #apply(entry: TarEntry): Promise<void> {
+    this.#entries += 1;
+    if (this.#entries > entriesMax) {
+      throw new AppError("resource_exhausted", `The layer has more than ${entriesMax} entries`);
+    }
+    try {
+      await this.#applyEntry(entry);
+    } catch (error) {
+      if (error instanceof FormatError || !(error instanceof AppError)) throw error;
+      const what = `Cannot apply "${displayName(entry.name)}" at byte ${entry.offset} of the layer`;
+      throw new AppError(error.code, `${what}: ${describeError(error)}`, { cause: error.cause });
+    }
+  }
+
+  async #applyEntry(entry: TarEntry): Promise<void> {
+    const names = cleanPath(entry.name, "drop");
+    const name = names.pop();
+    if (name === undefined) return this.#applyRoot(entry);
+    const parent = this.#paths.parentOf(names, entry);
+    const whiteout = parseWhiteout(name);
+    if (whiteout !== undefined) return this.#applyWhiteout(parent, whiteout, entry);
+    const present = parent.entries.get(name);
+    if (present?.type === "directory" && entry.type === "directory") {
+      this.#inodes.setAttributes(present, entry);
+      this.#paths.implicit.delete(present);
+    } else {
+      this.#paths.remove(parent, name);
+      if (entry.type === "global records") return;
+      const inode = await this.#makeInode(entry);
+      this.#paths.add(parent, name, inode);
+    }
+    if (entry.type !== "directory") return;
+    const { mtimeSeconds, mtimeNanoseconds } = entry;
+    this.#directoryTimes.push({ name: entry.name, mtimeSeconds, mtimeNanoseconds });
+  }
+
+  /** Containerd ignores it; its time is better than none. */
+  #applyRoot(entry: TarEntry): void {
+    if (entry.type === "directory") setTime(this.#paths.root, entry);
+  }
+
+  #applyWhiteout(parent: Directory, whiteout: Whiteout, entry: TarEntry): void {
+    this.#hasWhiteouts = true;
+    if (this.#isFirst) return this.#deleteAtOnce(parent, whiteout);
+    if (whiteout.kind === "opaque") {
+      this.#inodes.addXattr(parent, opaqueXattr);
+      return;
+    }
+    // Containerd's mknod(2) does not replace anything.
+    if (parent.entries.has(whiteout.name)) throw pathError("the layer has what it deletes");
+    this.#paths.add(parent, whiteout.name, this.#inodes.makeWhiteout(entry));
+  }
+
+  #deleteAtOnce(parent: Directory, whiteout: Whiteout): void {
+    if (whiteout.kind === "name") return this.#paths.remove(parent, whiteout.name);
+    const hasRemoved = this.#paths.hasRemoved;
+    this.#paths.forget();
+    if (!dropImplicit(parent, this.#paths.implicit) || !hasRemoved) return;
+    // Containerd would keep a directory that an entry made, another deleted, and a third one's path
+    // made again. No layer is known to need that, so it is left to containerd.
+    throw pathError("an opaque mark after deletions in a first layer");
+  }
+
+  async #makeInode(entry: TarEntry): Promise<Inode> {
+    if (entry.type !== "hard link") return this.#inodes.make(entry);
+    const inode = await this.#linkedInode(entry.linkName);
+    this.#inodes.setAttributes(inode, entry);
+    return inode;
+  }
+
+  /** The file a hard link leads to: of this layer, or a copy of one below. */
+  async #linkedInode(linkName: ByteString): Promise<Inode> {
+    const names = splitPath(linkName);
+    const last = names.pop() ?? ("" as ByteString);
+    const steps = this.#paths.resolve(names);
+    // With a slash at the end, containerd follows the whole name.
+    const own = last === "" ? steps.at(-1)?.node : this.#paths.childOf(steps, last);
+    if (own !== undefined) {
+      if (own.type === "directory") throw pathError("a hard link to a directory");
+      return own;
+    }
+    const isName = last !== "" && last !== "." && last !== "..";
+    if (!isName || this.#isFirst || this.#paths.hidesLower(steps)) throw missingTarget(linkName);
+    const stepNames = steps.map((step) => step.name);
+    const file = this.#lower.findFile(stepNames, last);
+    if (file === undefined) throw missingTarget(linkName);
+    return this.#inodes.copy(file, [...stepNames, last].join("/"));
+  }
+
+  /** Containerd looks every directory up again, by its name and through symlinks. */
+  #setDirectoryTime(time: DirectoryTime): void {
+    const steps = this.#paths.resolve(cleanPath(time.name, "drop"));
+    const last = steps.at(-1);
+    const inode = last === undefined ? this.#paths.root : last.node;
+    if (inode === undefined) {
+      throw pathError(`Directory "${displayName(time.name)}" is gone at the end of the layer`);
+    }
+    setTime(inode, time);
+  }
+}
+
+function missingTarget(linkName: ByteString): AppError {
+  return pathError(`a hard link to "${displayName(linkName)}", which is not there`);
+}

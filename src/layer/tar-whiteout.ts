@@ -1,0 +1,51 @@
+/**
+ * Names by which a layer's tar says what of the layers below is gone (OCI image spec, layer.md,
+ * "Whiteouts"), told apart as containerd does it.
+ *
+ * @module
+ */
+import { byteStringOfText, type ByteString } from "../util/byte-string.ts";
+import type { Directory } from "../erofs/tree.ts";
+import { pathError } from "./tar-path.ts";
+
+const whiteoutPrefix = ".wh.";
+const opaqueName = byteStringOfText(".wh..wh..opq");
+
+export const opaqueXattr = {
+  name: byteStringOfText("trusted.overlay.opaque"),
+  value: Buffer.from("y"),
+} as const;
+
+export type Whiteout =
+  /** What lower layers have in the directory is gone. */
+  | { readonly kind: "opaque" }
+  /** What lower layers have under the name is gone. */
+  | { readonly kind: "name"; readonly name: ByteString };
+
+/** Undefined for a name that is no whiteout; throws for one of nothing, `.` or `..`. */
+export function parseWhiteout(name: ByteString): Whiteout | undefined {
+  if (name === opaqueName) return { kind: "opaque" };
+  if (!name.startsWith(whiteoutPrefix)) return undefined;
+  const hidden = name.slice(whiteoutPrefix.length) as ByteString;
+  if (hidden === "" || hidden === "." || hidden === "..") throw pathError("a whiteout of nothing");
+  return { kind: "name", name: hidden };
+}
+
+/**
+ * An opaque mark in a layer with none below, after the fact: takes away what no entry of the tar
+ * itself put there, which can only be directories made for the sake of a path.
+ *
+ * @returns whether it took away anything
+ */
+export function dropImplicit(directory: Directory, implicit: ReadonlySet<Directory>): boolean {
+  const pending = [directory];
+  let hasDropped = false;
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    for (const [name, inode] of next.entries) {
+      if (inode.type !== "directory") continue;
+      if (!implicit.has(inode)) pending.push(inode);
+      else hasDropped = next.entries.delete(name);
+    }
+  }
+  return hasDropped;
+}

@@ -1,0 +1,46 @@
+/**
+ * Which blob a layer was made of.
+ *
+ * @module
+ */
+import type { Database } from "bun:sqlite";
+
+/** A blob together with what else its layer depends on. */
+export interface BlobKey {
+  readonly digest: string;
+  /** The default attributes of the root directory, as text. */
+  readonly root: string;
+  /** Below it, a first layer has nothing that a whiteout could hide, and so keeps none. */
+  readonly place: "first" | "upper";
+}
+
+export interface BlobRow extends Omit<BlobKey, "place"> {
+  /** `any` where it makes no difference. */
+  readonly place: BlobKey["place"] | "any";
+  readonly diff_id: string;
+  readonly tar_bytes: number;
+  readonly layer: number;
+}
+
+/** A layer that need not be built, because it was made of the same blob. */
+export interface KnownLayer extends BlobRow {
+  readonly inodes: number;
+}
+
+export function findLayerBlob(database: Database, key: BlobKey): KnownLayer | undefined {
+  const query = database.query<KnownLayer, [string, string, string]>(
+    `SELECT layer_blobs.*, layers.inodes FROM layer_blobs JOIN layers ON layers.id = layer
+     WHERE digest = ? AND root = ? AND place IN ('any', ?)`,
+  );
+  return query.get(key.digest, key.root, key.place) ?? undefined;
+}
+
+/** The caller holds the lock of the store. */
+export function enterLayerBlob(database: Database, row: BlobRow): void {
+  database
+    .query(
+      `INSERT OR REPLACE INTO layer_blobs (digest, root, place, diff_id, tar_bytes, layer)
+       VALUES (?, ?, ?, ?, ?, ?)`,
+    )
+    .run(row.digest, row.root, row.place, row.diff_id, row.tar_bytes, row.layer);
+}
