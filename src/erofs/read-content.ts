@@ -36,7 +36,8 @@ export type Extent =
 
 /**
  * All of a file in order, without gaps: one extent for each chunk of a chunk-based file, and for
- * each compressed extent. Nothing for special files. Throws FormatError for addresses outside of image and devices.
+ * each compressed extent. Nothing for special files. Throws FormatError for addresses outside of
+ * image and devices.
  */
 export function* extentsOf(image: ErofsImage, inode: ImageInode): Generator<Extent, void> {
   if (inode.sizeBytes === 0 || isSpecial(inode)) return;
