@@ -24,7 +24,7 @@ let layers: string[];
 beforeEach(() => {
   scratch = scratchFolder("unit");
   layers = ["top", "middle", "bottom"].map((name) => join(scratch.path, name));
-  for (const layer of layers) mkdirSync(layer);
+  for (const path of layers) mkdirSync(path);
 });
 
 afterEach(() => scratch[Symbol.dispose]());
@@ -66,6 +66,10 @@ async function contentOf(path: string): Promise<string | undefined> {
   const target = Buffer.alloc(entry.sizeBytes);
   await entry.content.read(target, 0);
   return target.toString();
+}
+
+function openFiles(): number {
+  return Array.from(new Bun.Glob("*").scanSync("/proc/self/fd")).length;
 }
 
 describe("LowerDirectories", () => {
@@ -149,11 +153,10 @@ describe("LowerDirectories", () => {
   });
 
   test("leaves no file open", () => {
-    const open = () => Array.from(new Bun.Glob("*").scanSync("/proc/self/fd")).length;
     mkdirSync(join(layer("bottom"), "a", "b", "c"), { recursive: true });
     writeFileSync(join(layer("bottom"), "a", "b", "file"), "");
-    const before = open();
+    const before = openFiles();
     for (const path of ["a/b/c", "a/b/file", "a/b/file/x", "a/none", ""]) find(path);
-    expect(open()).toBe(before);
+    expect(openFiles()).toBe(before);
   });
 });
