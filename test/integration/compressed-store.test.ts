@@ -144,7 +144,17 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
     expect(store.check()).toEqual([]);
   });
 
-  test("keeps a bundle while it uses one file of it, and then gives the space back", async () => {
+  test("that is identical to another one is the same layer", async () => {
+    const folder = store.makeFolder(variousFiles());
+    const first = await store.add(folder, codec);
+    const before = store.usage();
+    const second = await store.add(folder, codec);
+    expect([first.reused, second.reused]).toEqual([false, true]);
+    expect(second.layerId).toBe(first.layerId);
+    expect(store.usage()).toBe(before);
+  });
+
+  test("keeps a bundle while it uses one file of it, then gives the space back", async () => {
     const kept = manySmall(1);
     const first = await store.add(store.makeFolder(manySmall(40)), codec);
     const folder = store.makeFolder(kept);
@@ -201,7 +211,7 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
     expect(store.check()).toEqual([]);
   });
 
-  test("is refused when a bundle it found was deleted, and can be built again", async () => {
+  test("is refused when a bundle it found was deleted meanwhile, can be built again", async () => {
     const { layerId } = await store.add(store.makeFolder(manySmall(30)), codec);
     const folder = store.makeFolder({ ...manySmall(30), more: "more" });
     const built = await store.build(folder, codec);
