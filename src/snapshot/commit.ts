@@ -99,6 +99,11 @@ function requireCommitParent(
     const problem = `Snapshot "${active.name}" has a parent, which a commit cannot change`;
     throw new AppError("invalid_argument", problem);
   }
+  if (active.appliedLayerId !== undefined) {
+    // What a layer without a parent deletes was not kept: there was nothing to delete it from.
+    const problem = `A layer was applied to snapshot "${active.name}" as one without a parent`;
+    throw new AppError("failed_precondition", problem);
+  }
   const record = metadata.find(parent);
   if (record === undefined) throw new AppError("not_found", `Parent "${parent}" does not exist`);
   if (record.kind === "committed") return record.id;
