@@ -46,8 +46,8 @@ async function commitLocked(
   const { metadata, parentHolds } = context;
   const active = requireActive(context, name, key);
   const parentId = requireCommitParent(context, active, options.parent);
-  await refuseChangesOnTop(context, active);
   using _parent = parentId === undefined ? undefined : parentHolds.hold(parentId);
+  await refuseChangesOnTop(context, active);
   await guardSteps(`Cannot commit snapshot "${key}" as "${name}"`, async () => {
     const { layer, usage, isProtected } = await storeLayer(context, active, name);
     const isImage = layer.kind === "image";
