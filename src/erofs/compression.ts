@@ -1,7 +1,7 @@
 /**
  * Compressed content, as this project stores it: *extents* of at most 128 KiB of content, each
  * compressed alone into whole blocks (EROFS calls that a physical cluster), or raw where that would
- * save no block. Compressed bytes lie right-aligned in their blocks, zeros before them
+ * save no block. Compressed bytes lie right-aligned in their blocks with zeros before them
  * ("0padding"), so a decoder begins at the first byte that is not zero.
  *
  * @module

@@ -24,7 +24,8 @@ export class ContentPlaces {
   }
 
   /**
-   * Takes a chunk for a file with an index; returns how many stored blocks are the chunk's own.
+   * Takes a chunk for a compressed file; returns how many blocks it is stored in. A member of a
+   * bundle counts as if it was stored alone: `st_blocks` of 0 would tell some that it is a hole.
    * Asserts that it lies where it can be read from, and that only the last one is in a bundle.
    */
   claim(chunk: ChunkRef, sizeBytes: number, isLast: boolean): number {
@@ -35,7 +36,7 @@ export class ContentPlaces {
       assert(isLast, "only the end of a file is a fragment");
       const bundle = this.#claimBundle(packing, block);
       assert(bundleOffset + sizeBytes <= bundle.sizeBytes, "a bundle holds all of its members");
-      return 0;
+      return contentBlocks(sizeBytes);
     }
     const extentBlocks = packing.extentBlocksOf(chunk);
     const storedBlocks =

@@ -93,7 +93,8 @@ function planCompressed(
     const isLast = index === count - 1;
     storedBlocks += places.claim(chunkAt(content, index), chunkBytes, isLast);
   }
-  const isFragment = count === 1 && storedBlocks === 0;
+  const isMember = places.packing?.bundleOffsetOf(chunkAt(content, 0)) !== undefined;
+  const isFragment = count === 1 && isMember;
   const behindBytes = isFragment
     ? fragmentMapBytes(headBytes)
     : clusterMapBytes(headBytes, sizeBytes);

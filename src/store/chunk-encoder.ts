@@ -15,7 +15,7 @@ export interface EncodedChunk {
   readonly pieces: readonly Uint8Array[];
 }
 
-/** A chunk of more extents is sampled first: media and archives stay as they are. */
+/** A chunk of more extents is tried here and there first: media and archives stay as they are. */
 const sampledExtentsMin = 4;
 
 /**

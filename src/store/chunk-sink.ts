@@ -18,7 +18,7 @@ import { BundleBuilder, bundledBytesMax, type FullBundle } from "./bundle-builde
 import { encodeChunk } from "./chunk-encoder.ts";
 import type { ChunkTable } from "./chunk-table.ts";
 import { type ChunkRow, findBundles } from "./index-database.ts";
-import { blockBytes, blockOfPlace, blocksFor, placeOf } from "./layout.ts";
+import { type BlockAddress, blockBytes, blockOfPlace, blocksFor, placeOf } from "./layout.ts";
 import type { PackWriter } from "./pack-writer.ts";
 import { type PendingWrite, type ReserveBlocks, WriteQueue } from "./write-queue.ts";
 
@@ -82,6 +82,8 @@ export class ChunkSink implements AsyncDisposable {
   readonly #codec: ExtentCodec | undefined;
   readonly #queue: WriteQueue;
   readonly #bundle = new BundleBuilder();
+  /** Known bundles that are in the pack. */
+  readonly #soundBundles = new Set<BlockAddress>();
   readonly #hash = new Uint8Array(sha256Bytes);
   readonly #freeBuffers: Buffer[] = [];
   readonly #batches: Promise<void>[] = [];
@@ -234,8 +236,12 @@ export class ChunkSink implements AsyncDisposable {
     const { database, writer } = this.#options;
     const block = blockOfPlace(row.place);
     let { blocks } = row;
+    if (this.#soundBundles.has(block)) return;
     if (blocks === 0) findBundles(database, [block], (bundle) => (blocks = bundle.blocks));
-    if (writer.isAllocated(block, blocks)) return;
+    if (writer.isAllocated(block, blocks)) {
+      if (row.blocks === 0) this.#soundBundles.add(block);
+      return;
+    }
     if (row.encoding !== 0) {
       throw new AppError("data_loss", `Content at block ${block} of the packs is lost`, {
         remedy: "stop the daemon and run `dedup-snapshotter check --data --repair`",

@@ -18,9 +18,10 @@ import type { ExtentCodec } from "../../src/erofs/extent-codec.ts";
 import { type ChunkRow } from "../../src/store/index-database.ts";
 import { blockOfPlace, packOffsetBytes } from "../../src/store/layout.ts";
 import { imagePath, packPath } from "../../src/store/paths.ts";
-import { deleteLayers } from "../../src/store/reclaim.ts";
+import { deleteLayers, discardRanges } from "../../src/store/reclaim.ts";
 import { KiB, MiB } from "../../src/util/bytes.ts";
 import { randomBytes } from "../support/random.ts";
+import { rejection } from "../support/rejection.ts";
 import { type Files, TestStore } from "../support/store.ts";
 
 const chunkBytes = 512 * KiB;
@@ -144,7 +145,17 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
     expect(store.check()).toEqual([]);
   });
 
-  test("keeps a bundle while it uses one file of it, and then gives the space back", async () => {
+  test("that is identical to another one is the same layer", async () => {
+    const folder = store.makeFolder(variousFiles());
+    const first = await store.add(folder, codec);
+    const before = store.usage();
+    const second = await store.add(folder, codec);
+    expect([first.reused, second.reused]).toEqual([false, true]);
+    expect(second.layerId).toBe(first.layerId);
+    expect(store.usage()).toBe(before);
+  });
+
+  test("keeps a bundle while it uses one file of it, then gives the space back", async () => {
     const kept = manySmall(1);
     const first = await store.add(store.makeFolder(manySmall(40)), codec);
     const folder = store.makeFolder(kept);
@@ -201,7 +212,7 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
     expect(store.check()).toEqual([]);
   });
 
-  test("is refused when a bundle it found was deleted, and can be built again", async () => {
+  test("is refused when a bundle it found was deleted meanwhile, can be built again", async () => {
     const { layerId } = await store.add(store.makeFolder(manySmall(30)), codec);
     const folder = store.makeFolder({ ...manySmall(30), more: "more" });
     const built = await store.build(folder, codec);
@@ -209,6 +220,40 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
     expect(() => store.publish(built)).toThrow("deleted while the layer was built");
     const again = await store.add(folder, codec);
     compare(folder, store.mount(again.layerId), Object.keys(manySmall(30)));
+  });
+
+  test("is not built from compressed content that the pack has lost", async () => {
+    const files = { ...manySmall(5), large: text(1, 700_000) };
+    const folder = store.makeFolder(files);
+    await store.add(folder, codec);
+    for (const content of [
+      manySmall(5)["small-0"] as Buffer,
+      files.large.subarray(0, chunkBytes),
+    ]) {
+      const block = blockOfPlace(chunkOf(content).place);
+      discardRanges(store.paths, [{ block, count: 1 }]);
+      const name = content.length < chunkBytes ? "small-0" : "large";
+      const twin = store.makeFolder({ [name]: name === "large" ? files.large : content });
+      expect(await rejection(store.build(twin, codec))).toMatchObject({ code: "data_loss" });
+    }
+  });
+
+  test("is found by check to be indexed wrongly", async () => {
+    const files = { ...manySmall(5), large: text(1, 700_000) };
+    await store.add(store.makeFolder(files), codec);
+    for (const change of [
+      "UPDATE bundles SET size_bytes = size_bytes - 4096",
+      "UPDATE chunks SET extents = x'0101' WHERE extents IS NOT NULL",
+      "UPDATE chunks SET size_bytes = 7 WHERE blocks = 0",
+      "DELETE FROM bundles",
+      "DELETE FROM chunks WHERE blocks = 0",
+    ]) {
+      store.database.run("BEGIN");
+      store.database.run(change);
+      expect([change, store.check().length > 0]).toEqual([change, true]);
+      store.database.run("ROLLBACK");
+    }
+    expect(store.check()).toEqual([]);
   });
 
   test("is found damaged by check, chunk by chunk", async () => {
