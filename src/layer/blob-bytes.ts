@@ -9,9 +9,15 @@
  */
 import { open, type FileHandle } from "node:fs/promises";
 import { AppError } from "../errors.ts";
-import { MiB } from "../util/bytes.ts";
+import { KiB, MiB } from "../util/bytes.ts";
 
-const pieceBytes = MiB;
+/**
+ * The decoder hands out pieces as large as those it gets, each a buffer of its own that stays until
+ * it is collected as garbage: larger pieces cost memory and gain nothing.
+ */
+const filePieceBytes = 128 * KiB;
+/** As containerd sends them; each is a call of its own. */
+const remotePieceBytes = MiB;
 
 /** A blob, as it goes to a worker thread. */
 export interface BlobSource {
@@ -70,6 +76,7 @@ export class BlobBytes implements AsyncDisposable {
 
   async *#readAll(): AsyncGenerator<Uint8Array, void> {
     const { sizeBytes } = this.#blob;
+    const pieceBytes = this.#file === undefined ? remotePieceBytes : filePieceBytes;
     for (let at = 0; at < sizeBytes; at += pieceBytes) {
       const length = Math.min(pieceBytes, sizeBytes - at);
       const piece = await this.#read(at, length);

@@ -19,7 +19,7 @@ export const chunksPerFileMax = 2 ** 24;
 const inlineBytesMax = KiB / 2;
 
 export interface ContentOptions {
-  readonly sink: Pick<ChunkSink, "space" | "put">;
+  readonly sink: Pick<ChunkSink, "space" | "put" | "recount">;
   readonly chunkBytes: number;
 }
 

@@ -71,13 +71,12 @@ export class TreePaths {
   }
 
   remove(parent: Directory, name: ByteString): void {
-    if (!parent.entries.delete(name)) return;
-    this.hasRemoved = true;
-    this.forget();
+    if (parent.entries.delete(name)) this.noteRemoval();
   }
 
-  /** To be called when a path may lead elsewhere than before. */
-  forget(): void {
+  /** To be called when something was taken away: a path may lead elsewhere than before. */
+  noteRemoval(): void {
+    this.hasRemoved = true;
     this.#lastPath = undefined;
   }
 

@@ -15,7 +15,7 @@
  * @module
  */
 import { AppError, describeError, FormatError } from "../errors.ts";
-import { fileType, type Directory, type Inode } from "../erofs/tree.ts";
+import { fileType, holeChunk, type ChunkRef, type Directory, type Inode } from "../erofs/tree.ts";
 import { TarReader } from "../tar/reader.ts";
 import type { TarEntry } from "../tar/entry.ts";
 import { displayName, type ByteString } from "../util/byte-string.ts";
@@ -68,6 +68,7 @@ interface DirectoryTime {
 class TarTreeBuilder {
   readonly #reader: TarReader;
   readonly #lower: LowerLookup;
+  readonly #sink: ContentOptions["sink"];
   readonly #isFirst: boolean;
   readonly #paths: TreePaths;
   readonly #inodes: TarInodes;
@@ -78,6 +79,7 @@ class TarTreeBuilder {
   constructor(tar: AsyncIterable<Uint8Array>, options: TarTreeOptions) {
     // Containerd passes over global records.
     this.#reader = new TarReader(tar, { globalRecords: "ignore" });
+    this.#sink = options.sink;
     this.#isFirst = options.lower === undefined;
     this.#lower = new LowerLookup(options.lower);
     this.#inodes = new TarInodes(this.#reader, options);
@@ -90,6 +92,7 @@ class TarTreeBuilder {
       await this.#apply(entry);
     }
     for (const time of this.#directoryTimes) this.#setDirectoryTime(time);
+    if (this.#paths.hasRemoved) this.#sink.recount(chunksOf(this.#paths.root));
     return {
       root: this.#paths.root,
       contentBytes: this.#inodes.contentBytes,
@@ -153,9 +156,10 @@ class TarTreeBuilder {
 
   #deleteAtOnce(parent: Directory, whiteout: Whiteout): void {
     if (whiteout.kind === "name") return this.#paths.remove(parent, whiteout.name);
-    const hasRemoved = this.#paths.hasRemoved;
-    this.#paths.forget();
-    if (!dropImplicit(parent, this.#paths.implicit) || !hasRemoved) return;
+    const hadRemoved = this.#paths.hasRemoved;
+    if (!dropImplicit(parent, this.#paths.implicit)) return;
+    this.#paths.noteRemoval();
+    if (!hadRemoved) return;
     // Containerd would keep a directory that an entry made, another deleted, and a third one's path
     // made again. No layer is known to need that, so it is left to containerd.
     throw pathError("an opaque mark after deletions in a first layer");
@@ -173,14 +177,14 @@ class TarTreeBuilder {
     const names = splitPath(linkName);
     const last = names.pop() ?? ("" as ByteString);
     const steps = this.#paths.resolve(names);
-    // With a slash at the end, containerd follows the whole name.
-    const own = last === "" ? steps.at(-1)?.node : this.#paths.childOf(steps, last);
+    // Before a slash at the end, containerd follows the last name too.
+    const isFolder = last === "" || last === ".";
+    const own = isFolder ? steps.at(-1)?.node : this.#paths.childOf(steps, last);
     if (own !== undefined) {
       if (own.type === "directory") throw pathError("a hard link to a directory");
       return own;
     }
-    const isName = last !== "" && last !== "." && last !== "..";
-    if (!isName || this.#isFirst || this.#paths.hidesLower(steps)) throw missingTarget(linkName);
+    if (isFolder || this.#isFirst || this.#paths.hidesLower(steps)) throw missingTarget(linkName);
     const stepNames = steps.map((step) => step.name);
     const file = this.#lower.findFile(stepNames, last);
     if (file === undefined) throw missingTarget(linkName);
@@ -196,6 +200,23 @@ class TarTreeBuilder {
       throw pathError(`Directory "${displayName(time.name)}" is gone at the end of the layer`);
     }
     setTime(inode, time);
+  }
+}
+
+/** Each use of a chunk in the tree; the names of one file are one use. */
+function* chunksOf(root: Directory): Generator<ChunkRef, void> {
+  const seen = new Set<Inode>();
+  const pending: Directory[] = [root];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    for (const inode of next.entries.values()) {
+      if (inode.type === "directory") pending.push(inode);
+      if (inode.type !== "file" || inode.content.kind !== "chunks" || seen.has(inode)) continue;
+      seen.add(inode);
+      const { chunks } = inode.content;
+      for (const ref of typeof chunks === "number" ? [chunks] : chunks) {
+        if (ref !== holeChunk) yield ref;
+      }
+    }
   }
 }
 

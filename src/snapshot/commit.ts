@@ -46,8 +46,8 @@ async function commitLocked(
   const { metadata, parentHolds } = context;
   const active = requireActive(context, name, key);
   const parentId = requireCommitParent(context, active, options.parent);
-  await refuseChangesOnTop(context, active);
   using _parent = parentId === undefined ? undefined : parentHolds.hold(parentId);
+  await refuseChangesOnTop(context, active);
   await guardSteps(`Cannot commit snapshot "${key}" as "${name}"`, async () => {
     const { layer, usage, isProtected } = await storeLayer(context, active, name);
     const isImage = layer.kind === "image";
@@ -98,6 +98,11 @@ function requireCommitParent(
   if (active.parent !== "") {
     const problem = `Snapshot "${active.name}" has a parent, which a commit cannot change`;
     throw new AppError("invalid_argument", problem);
+  }
+  if (active.appliedLayerId !== undefined) {
+    // What a layer without a parent deletes was not kept: there was nothing to delete it from.
+    const problem = `A layer was applied to snapshot "${active.name}" as one without a parent`;
+    throw new AppError("failed_precondition", problem);
   }
   const record = metadata.find(parent);
   if (record === undefined) throw new AppError("not_found", `Parent "${parent}" does not exist`);

@@ -124,6 +124,11 @@ export class ChunkSink implements AsyncDisposable {
     return ref;
   }
 
+  /** To be told of each use of a chunk in the end, where files were replaced after `put`. */
+  recount(refs: Iterable<ChunkRef>): void {
+    this.#options.table.recount(refs);
+  }
+
   /** Settles the address of every chunk taken so far and writes the new ones. */
   async flush(): Promise<void> {
     await this.#handOver();

@@ -105,9 +105,22 @@ export class ChunkTable {
     return needsRaw ? this.#byContent.get(keyOf(sha256, false)) : undefined;
   }
 
-  /** The chunks that are not in the index yet. */
-  *written(): Generator<ChunkRef, void> {
+  /** Counts the uses anew, one for each number given: files may have been replaced since. */
+  recount(refs: Iterable<ChunkRef>): void {
+    for (const entry of this.#entries) entry.uses = 0;
+    for (const ref of refs) this.#entry(ref).uses += 1;
+  }
+
+  /** The chunks that the layer uses in the end. */
+  *used(): Generator<ChunkRef, void> {
     for (let ref = 0; ref < this.#entries.length; ref++) {
+      if (this.usesOf(ref) > 0) yield ref;
+    }
+  }
+
+  /** Those of them that are not in the index yet. */
+  *written(): Generator<ChunkRef, void> {
+    for (const ref of this.used()) {
       if (this.originOf(ref) === "written") yield ref;
     }
   }

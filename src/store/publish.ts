@@ -89,7 +89,10 @@ export function publishLayer(
   }
 }
 
-/** Looks up all chunks again, for another layer may have come first; counts what is unneeded. */
+/**
+ * Looks up all chunks again, for another layer may have come first; counts what was written and is
+ * unneeded, also because a later entry of a tar replaced the file.
+ */
 function settleAddresses(database: Database, table: ChunkTable): number {
   let unneeded = 0;
   let missing = 0;
@@ -99,6 +102,10 @@ function settleAddresses(database: Database, table: ChunkTable): number {
     const known = table.findKnown(database, refs);
     for (const ref of refs) {
       const isWritten = table.originOf(ref) === "written";
+      if (table.usesOf(ref) === 0) {
+        if (isWritten) unneeded += 1;
+        continue;
+      }
       const row = known.get(ref);
       if (row !== undefined) table.settle(ref, row, "known");
       if (row !== undefined ? isWritten : isWritten && settleTwin(table, ref)) unneeded += 1;
@@ -119,7 +126,8 @@ const lookedUpAtOnce = 4096;
  */
 function settleTwin(table: ChunkTable, ref: ChunkRef): boolean {
   const twin = table.twinOf(ref);
-  if (twin === undefined || table.storedOf(twin).encoding !== 0) return false;
+  if (twin === undefined || table.usesOf(twin) === 0) return false;
+  if (table.storedOf(twin).encoding !== 0) return false;
   table.settle(ref, table.storedOf(twin), "known");
   return true;
 }
@@ -127,7 +135,7 @@ function settleTwin(table: ChunkTable, ref: ChunkRef): boolean {
 function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): ImageFile {
   const { table } = layer;
   const packs = new Set<number>();
-  for (let ref = 0; ref < table.length; ref++) packs.add(packOfBlock(table.blockOf(ref)));
+  for (const ref of table.used()) packs.add(packOfBlock(table.blockOf(ref)));
   const packIds = [...packs].sort((left, right) => left - right);
   const devices = packIds.map((packId) => ({
     tag: `${packId}.pack`,
@@ -241,7 +249,7 @@ function* chunkRows(table: ChunkTable): Generator<SQLQueryBindings[], void> {
 
 /** How often the layer uses what lies at each place, ascending; two chunks may be one there. */
 function* usesByPlace(table: ChunkTable): Generator<{ place: ChunkPlace; uses: number }, void> {
-  const refs = Uint32Array.from({ length: table.length }, (_, ref) => ref);
+  const refs = Uint32Array.from(table.used());
   refs.sort((left, right) => table.storedOf(left).place - table.storedOf(right).place);
   for (let at = 0; at < refs.length;) {
     const { place } = table.storedOf(refs[at]!);

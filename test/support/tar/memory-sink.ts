@@ -18,6 +18,8 @@ export class MemorySink {
     return this.chunks.length - 1;
   }
 
+  recount(): void {}
+
   /** The whole content of a file, in pieces. */
   *content(content: FileContent, sizeBytes: number): Generator<Uint8Array, void> {
     if (content.kind === "inline") {

@@ -4,6 +4,7 @@ import {
   chmodSync,
   lutimesSync,
   mkdirSync,
+  readdirSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -24,12 +25,12 @@ let layers: string[];
 beforeEach(() => {
   scratch = scratchFolder("unit");
   layers = ["top", "middle", "bottom"].map((name) => join(scratch.path, name));
-  for (const path of layers) mkdirSync(path);
+  for (const layer of layers) mkdirSync(layer);
 });
 
 afterEach(() => scratch[Symbol.dispose]());
 
-function layer(name: "top" | "middle" | "bottom"): string {
+function layerFolder(name: "top" | "middle" | "bottom"): string {
   return join(scratch.path, name);
 }
 
@@ -59,6 +60,10 @@ function find(path: string) {
   return lower.find(byteStringOfText(path));
 }
 
+function openFiles(): number {
+  return readdirSync("/proc/self/fd").length;
+}
+
 async function contentOf(path: string): Promise<string | undefined> {
   using lower = new LowerDirectories(layers);
   const entry = lower.find(byteStringOfText(path));
@@ -68,19 +73,15 @@ async function contentOf(path: string): Promise<string | undefined> {
   return target.toString();
 }
 
-function openFiles(): number {
-  return Array.from(new Bun.Glob("*").scanSync("/proc/self/fd")).length;
-}
-
 describe("LowerDirectories", () => {
   test("shows the nearest file of a name, with all its attributes", async () => {
     for (const name of ["bottom", "middle"] as const) {
-      mkdirSync(join(layer(name), "folder"));
-      writeFileSync(join(layer(name), "folder", "file"), `of ${name}`);
+      mkdirSync(join(layerFolder(name), "folder"));
+      writeFileSync(join(layerFolder(name), "folder", "file"), `of ${name}`);
     }
-    chmodSync(join(layer("middle"), "folder", "file"), 0o4750);
-    lutimesSync(join(layer("middle"), "folder", "file"), 5, 1_234_567_890);
-    inFolder(join(layer("middle"), "folder"), (fd) => {
+    chmodSync(join(layerFolder("middle"), "folder", "file"), 0o4750);
+    lutimesSync(join(layerFolder("middle"), "folder", "file"), 5, 1_234_567_890);
+    inFolder(join(layerFolder("middle"), "folder"), (fd) => {
       setXattr(fd, byteStringOfText("file"), "user.note", Buffer.from("1"));
     });
     expect(find("folder/file")).toMatchObject({
@@ -96,9 +97,9 @@ describe("LowerDirectories", () => {
   });
 
   test("merges directories, whose attributes are those of the nearest", async () => {
-    for (const name of ["top", "bottom"] as const) mkdirSync(join(layer(name), "folder"));
-    chmodSync(join(layer("top"), "folder"), 0o700);
-    writeFileSync(join(layer("bottom"), "folder", "file"), "below");
+    for (const name of ["top", "bottom"] as const) mkdirSync(join(layerFolder(name), "folder"));
+    chmodSync(join(layerFolder("top"), "folder"), 0o700);
+    writeFileSync(join(layerFolder("bottom"), "folder", "file"), "below");
     expect(find("folder")).toMatchObject({ type: "directory", mode: fileType.directory | 0o700 });
     expect(await contentOf("folder/file")).toBe("below");
     expect(find("")).toMatchObject({ type: "directory" });
@@ -109,15 +110,15 @@ describe("LowerDirectories", () => {
 
   test("does not show what a layer between deletes, hides or replaces", async () => {
     for (const folder of ["gone", "opaque", "file"]) {
-      mkdirSync(join(layer("bottom"), folder));
-      writeFileSync(join(layer("bottom"), folder, "below"), "below");
+      mkdirSync(join(layerFolder("bottom"), folder));
+      writeFileSync(join(layerFolder("bottom"), folder, "below"), "below");
     }
-    whiteout(layer("middle"), "gone");
-    mkdirSync(join(layer("middle"), "opaque"));
-    makeOpaque(join(layer("middle"), "opaque"));
-    writeFileSync(join(layer("middle"), "opaque", "own"), "own");
-    writeFileSync(join(layer("middle"), "file"), "no directory");
-    mkdirSync(join(layer("top"), "file"));
+    whiteout(layerFolder("middle"), "gone");
+    mkdirSync(join(layerFolder("middle"), "opaque"));
+    makeOpaque(join(layerFolder("middle"), "opaque"));
+    writeFileSync(join(layerFolder("middle"), "opaque", "own"), "own");
+    writeFileSync(join(layerFolder("middle"), "file"), "no directory");
+    mkdirSync(join(layerFolder("top"), "file"));
     for (const path of ["gone", "gone/below", "opaque/below", "file/below"]) {
       expect(find(path)).toBeUndefined();
     }
@@ -127,13 +128,13 @@ describe("LowerDirectories", () => {
   });
 
   test("follows no symlinks", () => {
-    symlinkSync("/etc", join(layer("top"), "link"));
+    symlinkSync("/etc", join(layerFolder("top"), "link"));
     expect(find("link")).toMatchObject({ type: "symlink", target: byteStringOfText("/etc") });
     expect(find("link/passwd")).toBeUndefined();
   });
 
   test("shows devices with their numbers", () => {
-    inFolder(layer("bottom"), (fd) => {
+    inFolder(layerFolder("bottom"), (fd) => {
       const mode = fileType.characterDevice | 0o600;
       makeNodeAt(fd, byteStringOfText("null"), mode, 1, 3);
     });
@@ -141,7 +142,7 @@ describe("LowerDirectories", () => {
   });
 
   test("knows the holes of a file", () => {
-    const file = join(layer("bottom"), "sparse");
+    const file = join(layerFolder("bottom"), "sparse");
     writeFileSync(file, "start");
     truncateSync(file, 1_000_000);
     using lower = new LowerDirectories(layers);
@@ -153,8 +154,8 @@ describe("LowerDirectories", () => {
   });
 
   test("leaves no file open", () => {
-    mkdirSync(join(layer("bottom"), "a", "b", "c"), { recursive: true });
-    writeFileSync(join(layer("bottom"), "a", "b", "file"), "");
+    mkdirSync(join(layerFolder("bottom"), "a", "b", "c"), { recursive: true });
+    writeFileSync(join(layerFolder("bottom"), "a", "b", "file"), "");
     const before = openFiles();
     for (const path of ["a/b/c", "a/b/file", "a/b/file/x", "a/none", ""]) find(path);
     expect(openFiles()).toBe(before);

@@ -195,6 +195,15 @@ describe("Snapshotter.applyBlob()", () => {
     expect(await Bun.file(file).text()).toBe("on top");
   });
 
+  test("refuses to commit a layer that was built for no parent on one", async () => {
+    await using node = new TestNode();
+    await node.layer("base");
+    await apply(node, await node.snapshotter.prepare("k", "", noLabels));
+    const rebase = node.snapshotter.commit("layer", "k", { labels: noLabels, parent: "base" });
+    expect(await rejection(rebase)).toEqual(failure("failed_precondition"));
+    await node.snapshotter.commit("layer", "k", plainCommit);
+  });
+
   test("survives a restart between Apply and Commit", async () => {
     await using node = new TestNode();
     await apply(node, await node.snapshotter.prepare("k", "", noLabels));
