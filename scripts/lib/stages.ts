@@ -18,6 +18,9 @@ export interface Stage {
   run(scratch: string): Promise<TestResult[]>;
 }
 
+/** A test that hangs ends here; the slowest one takes seconds, on a loaded machine a minute. */
+const testTimeoutMs = 180_000;
+
 /** The outcome of something that is a test only for us. */
 export function result(name: string, passed: boolean, startMs: number): TestResult {
   const durationMs = performance.now() - startMs;
@@ -33,7 +36,14 @@ function bunStage(name: string, usesBinary: boolean): Stage {
       const startMs = performance.now();
       const report = join(scratch, `${name}.xml`);
       const exitCode = await runAttached(
-        ["bun", "test", `test/${name}`, "--reporter=junit", `--reporter-outfile=${report}`],
+        [
+          "bun",
+          "test",
+          `test/${name}`,
+          `--timeout=${testTimeoutMs}`,
+          "--reporter=junit",
+          `--reporter-outfile=${report}`,
+        ],
         { cwd: projectFolder },
       );
       const results = existsSync(report) ? parseJunit(await Bun.file(report).text()) : [];
