@@ -14,6 +14,8 @@ import {
   clusterIndexSizeBytes,
   clusterType,
   mapAdvise,
+  mapAlignmentBytes,
+  mapGapSizeBytes,
   mapHeaderField as header,
   mapHeaderSizeBytes,
   storedBlocksFlag,
@@ -21,21 +23,18 @@ import {
 } from "./format.ts";
 import type { ImageStream } from "./image-stream.ts";
 
-const mapAlignment = 8;
-/** Reserved, between header and index. */
-const gapSizeBytes = 8;
 /** What the second half of a packed offset is counted in. */
 const uint32Range = 2 ** 32;
 
 /** Size of the map of a file, from the end of its inode and xattrs (`headBytes`) on. */
 export function clusterMapBytes(headBytes: number, sizeBytes: number): number {
   const indexBytes = contentBlocks(sizeBytes) * clusterIndexSizeBytes;
-  return fragmentMapBytes(headBytes) + gapSizeBytes + indexBytes;
+  return fragmentMapBytes(headBytes) + mapGapSizeBytes + indexBytes;
 }
 
 /** The same for a file that is nothing but a fragment. */
 export function fragmentMapBytes(headBytes: number): number {
-  return alignUp(headBytes, mapAlignment) - headBytes + mapHeaderSizeBytes;
+  return alignUp(headBytes, mapAlignmentBytes) - headBytes + mapHeaderSizeBytes;
 }
 
 /** Writes maps into the stream, which stands behind inode and xattrs. */
@@ -61,7 +60,7 @@ export class ClusterMapWriter {
     view.setUint32(at + header.fragmentOffset, (tailOffsetBytes ?? 0) % uint32Range, true);
     view.setUint16(at + header.advise, advise, true);
     view.setUint8(at + header.algorithms, algorithm);
-    this.#stream.claim(gapSizeBytes);
+    this.#stream.claim(mapGapSizeBytes);
   }
 
   /** The extents of a chunk of `sizeBytes` whose first block is `block`. */
@@ -104,7 +103,7 @@ export class ClusterMapWriter {
   }
 
   #claimHeader(): number {
-    this.#stream.padTo(alignUp(this.#stream.positionBytes, mapAlignment));
+    this.#stream.padTo(alignUp(this.#stream.positionBytes, mapAlignmentBytes));
     return this.#stream.claim(mapHeaderSizeBytes);
   }
 }

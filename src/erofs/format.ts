@@ -133,6 +133,9 @@ export type DataLayout = (typeof dataLayout)[keyof typeof dataLayout];
 
 /** `z_erofs_map_header`, 8 bytes, at the next multiple of 8 behind a compressed inode. */
 export const mapHeaderSizeBytes = 8;
+export const mapAlignmentBytes = 8;
+/** Reserved, between header and index. */
+export const mapGapSizeBytes = 8;
 export const mapHeaderField = fieldOffsets("z_erofs_map_header", mapHeaderSizeBytes, [
   ["fragmentOffset", 4],
   ["advise", 2],

@@ -13,6 +13,8 @@ import {
   clusterIndexSizeBytes,
   clusterType,
   mapAdvise,
+  mapAlignmentBytes,
+  mapGapSizeBytes,
   mapHeaderField as header,
   mapHeaderSizeBytes,
   storedBlocksFlag,
@@ -22,13 +24,11 @@ import type { ErofsImage } from "./open-image.ts";
 import type { Extent } from "./read-content.ts";
 import { type ImageInode, readInode } from "./read-inode.ts";
 
-const mapAlignment = 8;
-const indexGapBytes = 8;
 const extentBlocksMax = extentBytesMax / blockSizeBytes;
 
 /** All of the file in order: compressed extents, runs of raw blocks, and at the end a fragment. */
 export function* clusterExtents(image: ErofsImage, inode: ImageInode): Generator<Extent, void> {
-  const mapOffset = alignUp(inode.xattrOffsetBytes + inode.xattrSizeBytes, mapAlignment);
+  const mapOffset = alignUp(inode.xattrOffsetBytes + inode.xattrSizeBytes, mapAlignmentBytes);
   const view = image.bytes.view("EROFS cluster map", mapOffset, mapHeaderSizeBytes);
   if ((view.getUint8(header.clusterBits) & wholeFragmentBit) !== 0) {
     const packedOffset = Number(view.getBigUint64(0, true) & 0x7fff_ffff_ffff_ffffn);
@@ -55,7 +55,7 @@ class ClusterReader {
   constructor(image: ErofsImage, inode: ImageInode, mapOffset: number) {
     this.#image = image;
     this.#inode = inode;
-    this.#indexOffset = mapOffset + mapHeaderSizeBytes + indexGapBytes;
+    this.#indexOffset = mapOffset + mapHeaderSizeBytes + mapGapSizeBytes;
     this.#blocks = contentBlocks(inode.sizeBytes);
     const endBytes = this.#indexOffset + this.#blocks * clusterIndexSizeBytes;
     if (endBytes > image.superblock.blocks * blockSizeBytes) {

@@ -12,10 +12,10 @@
  * @module
  */
 import { Database } from "bun:sqlite";
-import { fsyncSync, openSync, closeSync } from "node:fs";
 import { dirname } from "node:path";
 import { AppError, describeError } from "../errors.ts";
 import { MiB } from "../util/bytes.ts";
+import { syncFolder } from "../util/sync-folder.ts";
 import { applicationId, migrations } from "./schema.ts";
 
 /** A checkpoint may hold a lock for as long as it takes to start over the log. */
@@ -46,6 +46,7 @@ export function openDatabase(path: string): OpenedDatabase {
     configure(database);
     verify(database);
     migrate(database);
+    // The names of the database and its log must outlive a loss of power as their content does.
     syncFolder(dirname(path));
     return { database, isNew };
   } catch (error) {
@@ -102,16 +103,6 @@ function migrate(database: Database): void {
       database.run(`PRAGMA application_id = ${applicationId}`);
       database.run(`PRAGMA user_version = ${index + 1}`);
     })();
-  }
-}
-
-/** The names of the database and its log must outlive a loss of power as their content does. */
-function syncFolder(path: string): void {
-  const fd = openSync(path, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }
 

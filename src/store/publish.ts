@@ -16,6 +16,7 @@ import { emitImage, planImage } from "../erofs/write.ts";
 import type { ChunkRef, Directory } from "../erofs/tree.ts";
 import { sha256OfFile } from "../util/file-hash.ts";
 import { insertRows } from "../util/sqlite.ts";
+import { syncFolder } from "../util/sync-folder.ts";
 import type { ChunkTable } from "./chunk-table.ts";
 import { type BundleRow, findLayerByImage } from "./index-database.ts";
 import { enterLayerBlob, type BlobRow } from "./layer-blobs.ts";
@@ -182,7 +183,7 @@ function enterLayer(
         insertChunks(database, layerId, layer.table);
         if (layer.blob) enterLayerBlob(database, { ...layer.blob, layer: layerId });
         renameSync(image.path, imagePath(paths, layerId));
-        syncDirectory(paths.images);
+        syncFolder(paths.images);
         return layerId;
       })
       .immediate();
@@ -274,13 +275,4 @@ function addedContentBytes(table: ChunkTable): number {
   for (const ref of table.written()) blocks += table.storedOf(ref).blocks;
   for (const bundle of neededBundles(table)) blocks += bundle.blocks;
   return blocks * blockBytes;
-}
-
-function syncDirectory(path: string): void {
-  const directory = openSync(path, "r");
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
-  }
 }

@@ -76,7 +76,7 @@ class Adversary {
     const name = `layer-${this.#number}`;
     this.#number += 1;
     const mounts = await this.#client.prepare(key, parent);
-    const own = this.#writeFiles(upperOf(mounts));
+    const own = this.#writeFiles(ownFolderOf(mounts));
     const files = new Map([...(this.#committed.get(parent)?.files ?? []), ...own]);
     doomed.operation = { kind: "commit", name, key, want: { parent, files } };
     await this.#client.commit(name, key);
@@ -131,14 +131,6 @@ class Adversary {
     await this.#client.removeAll();
     this.#client[Symbol.dispose]();
   }
-}
-
-function upperOf(
-  mounts: readonly { readonly source: string; readonly options: string[] }[],
-): string {
-  const [mount] = mounts;
-  const upper = mount?.options.find((option) => option.startsWith("upperdir="));
-  return upper?.slice("upperdir=".length) ?? mount?.source ?? "";
 }
 
 describe("the daemon", () => {

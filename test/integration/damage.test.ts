@@ -21,7 +21,7 @@ import { runCommand } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import { TestDaemon } from "../support/daemon.ts";
-import { mounted } from "../support/mounted.ts";
+import { mounted, ownFolderOf } from "../support/mounted.ts";
 import { randomBytes } from "../support/random.ts";
 import { rejection } from "../support/rejection.ts";
 import { SnapshotsClient } from "../support/snapshots-client.ts";
@@ -61,9 +61,8 @@ async function restart(): Promise<void> {
 
 /** A committed layer with one file of this content. */
 async function commitLayer(name: string, content: Uint8Array, parent = ""): Promise<void> {
-  const [mount] = await client.prepare(`key-${name}`, parent);
-  const upper = mount?.options.find((option) => option.startsWith("upperdir="));
-  writeFileSync(join(upper?.slice("upperdir=".length) ?? mount?.source ?? "", name), content);
+  const own = ownFolderOf(await client.prepare(`key-${name}`, parent));
+  writeFileSync(join(own, name), content);
   await client.commit(name, `key-${name}`);
 }
 

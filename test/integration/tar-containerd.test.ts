@@ -3,10 +3,11 @@
  * file, for hand-made and for random chains of layers.
  */
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { hardCaseLayers } from "../support/image/hard-cases.ts";
 import { writeTar } from "../support/image/tar.ts";
-import { buildGoProgram } from "../support/tar/go-program.ts";
+import { buildGoProgram } from "../support/go-program.ts";
 import { compareChains } from "../support/tar/containerd-apply.ts";
 import { randomChain } from "../support/tar/random-layers.ts";
 
@@ -14,7 +15,7 @@ setDefaultTimeout(120_000);
 
 /** The first build of Go's standard library takes a while. */
 beforeAll(async () => {
-  await buildGoProgram("apply-fixture.go");
+  await buildGoProgram(join(import.meta.dir, "../support/tar/apply-fixture.go"));
 }, 300_000);
 
 describe("buildTarTree() makes what containerd's differ makes", () => {

@@ -24,6 +24,13 @@ export function mounted(mounts: readonly Mount[]): MountedFolder {
   };
 }
 
+/** The folder into which an active snapshot's own files go. */
+export function ownFolderOf(mounts: readonly Mount[]): string {
+  const [mount] = mounts;
+  const upper = mount?.options.find((option) => option.startsWith("upperdir="));
+  return upper?.slice("upperdir=".length) ?? mount?.source ?? "";
+}
+
 function overlayOptions(options: readonly string[]) {
   const value = (key: string): string | undefined =>
     options.find((option) => option.startsWith(`${key}=`))?.slice(key.length + 1);

@@ -3,9 +3,12 @@
  *
  * @module
  */
+import { join } from "node:path";
 import { ensurePackages } from "../../../scripts/lib/apt.ts";
 import { runCommand, tryCommand } from "../../../scripts/lib/process.ts";
-import { buildGoProgram } from "./go-program.ts";
+import { buildGoProgram } from "../go-program.ts";
+
+const writeFixture = join(import.meta.dir, "write-fixture.go");
 
 /** What a format cannot say is left out, and the program says so with its exit code. */
 async function archive(command: readonly string[]): Promise<void> {
@@ -49,7 +52,7 @@ function ofPython(format: string): Archiver["write"] {
 
 function ofGo(format: string): Archiver["write"] {
   return async (folder, file) => {
-    await runCommand([await buildGoProgram("write-fixture.go"), format, folder, file]);
+    await runCommand([await buildGoProgram(writeFixture), format, folder, file]);
   };
 }
 
@@ -94,5 +97,5 @@ export const archivers: readonly Archiver[] = [
 /** Installs what is missing. */
 export async function prepareArchivers(): Promise<void> {
   await ensurePackages(["tar", "libarchive-tools", "python3"]);
-  await buildGoProgram("write-fixture.go");
+  await buildGoProgram(writeFixture);
 }

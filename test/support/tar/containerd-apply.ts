@@ -10,7 +10,7 @@ import { LowerDirectories } from "../../../src/layer/lower-directories.ts";
 import { buildTarTree, type TarTree } from "../../../src/layer/tar-tree.ts";
 import { type FileFacts, type Tree, treeDifferences } from "../image/model.ts";
 import { readTree } from "../tree.ts";
-import { buildGoProgram } from "./go-program.ts";
+import { buildGoProgram } from "../go-program.ts";
 import { MemorySink } from "./memory-sink.ts";
 import { pieces } from "./raw-tar.ts";
 import { factsOfTree, withoutDeviations } from "./tar-facts.ts";
@@ -80,7 +80,7 @@ export async function compareChains(
       uppers.unshift(upper);
     }
   }
-  const program = await buildGoProgram("apply-fixture.go");
+  const program = await buildGoProgram(join(import.meta.dir, "apply-fixture.go"));
   const output = await runCommand([program], { stdin: `${lines.join("\n")}\n` });
   const answers = output.trimEnd().split("\n");
   const results: ChainResult[] = [];

@@ -1,22 +1,24 @@
 /**
- * Go programs that tests are held against, compiled with Debian's own Go packages.
+ * Go programs that tests are held against, compiled with Debian's own Go packages and kept.
  *
  * @module
  */
 import { existsSync } from "node:fs";
 import { copyFile, mkdir, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { ensurePackages } from "../../../scripts/lib/apt.ts";
-import { runCommand } from "../../../scripts/lib/process.ts";
-import { cacheFolder } from "../../../scripts/lib/temp.ts";
+import { ensurePackages } from "../../scripts/lib/apt.ts";
+import { runCommand } from "../../scripts/lib/process.ts";
+import { cacheFolder } from "../../scripts/lib/temp.ts";
 
 const packages = ["golang-go", "golang-github-containerd-containerd-dev"] as const;
 
-/** Compiles a source file of this folder, unless the cache has it; the path of the program. */
-export async function buildGoProgram(sourceName: string): Promise<string> {
+/**
+ * Compiles a source file, unless the cache has it; the path of the program. A name that ends in
+ * `_test.go` gives a test binary.
+ */
+export async function buildGoProgram(source: string): Promise<string> {
   await ensurePackages(packages);
-  const name = basename(sourceName, ".go");
-  const source = join(import.meta.dir, sourceName);
+  const name = basename(source, ".go");
   const versions = await runCommand(["dpkg-query", "-W", ...packages]);
   const hash = new Bun.CryptoHasher("sha256").update(await Bun.file(source).bytes());
   const cache = cacheFolder("go");
@@ -24,7 +26,7 @@ export async function buildGoProgram(sourceName: string): Promise<string> {
   if (existsSync(program)) return program;
   const folder = join(cache, "gopath", "src", name);
   await mkdir(folder, { recursive: true });
-  await copyFile(source, join(folder, "main.go"));
+  await copyFile(source, join(folder, basename(source)));
   const env = {
     GO111MODULE: "off",
     GOPATH: `${join(cache, "gopath")}:/usr/share/gocode`,
@@ -33,8 +35,9 @@ export async function buildGoProgram(sourceName: string): Promise<string> {
     // Debian's golang-go only recommends a C compiler.
     CGO_ENABLED: "0",
   };
+  const command = name.endsWith("_test") ? ["test", "-c"] : ["build"];
   const partial = `${program}.${process.pid}`;
-  await runCommand(["/usr/bin/go", "build", "-o", partial, "."], { cwd: folder, env });
+  await runCommand(["/usr/bin/go", ...command, "-o", partial, "."], { cwd: folder, env });
   await rename(partial, program);
   return program;
 }
