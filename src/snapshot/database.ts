@@ -41,6 +41,8 @@ export function openDatabase(path: string): OpenedDatabase {
   let database: Database | undefined;
   try {
     database = new Database(path, { create: true, strict: true, safeIntegers: true });
+    // First: even to look at the file may have to wait for another process.
+    database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
     // Before any other statement, so that nothing is written to a file that is not ours.
     const isNew = identify(database);
     configure(database);
@@ -62,7 +64,6 @@ function configure(database: Database): void {
   database.run("PRAGMA synchronous = NORMAL");
   database.run("PRAGMA wal_autocheckpoint = 0");
   database.run(`PRAGMA journal_size_limit = ${walBytesKept}`);
-  database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
   database.run("PRAGMA foreign_keys = ON");
 }
 

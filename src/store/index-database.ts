@@ -77,6 +77,10 @@ const remedy =
   "root folder away, restart and pull the images again";
 
 function refuse(path: string, cause: unknown): AppError {
+  const code = (cause as { code?: unknown } | null)?.code;
+  if (typeof code === "string" && code.startsWith("SQLITE_BUSY")) {
+    return new AppError("unavailable", `The index "${path}" is locked`, { cause });
+  }
   return new AppError("data_loss", `Cannot use the index "${path}": ${describeError(cause)}`, {
     cause,
     remedy,
@@ -87,11 +91,15 @@ function refuse(path: string, cause: unknown): AppError {
 export function openIndex(path: string): Database {
   try {
     const database = new Database(path, { create: true, strict: true });
-    database.run("PRAGMA auto_vacuum = INCREMENTAL");
-    database.run("PRAGMA journal_mode = WAL");
+    // First: whatever comes next may have to wait for a writer.
+    database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
+    if (versionOf(database) === 0) {
+      // Kept in the file. To set them again would wait for the write lock, and so for a publish.
+      database.run("PRAGMA auto_vacuum = INCREMENTAL");
+      database.run("PRAGMA journal_mode = WAL");
+    }
     database.run("PRAGMA synchronous = FULL");
     database.run("PRAGMA foreign_keys = OFF");
-    database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
     migrate(database);
     return database;
   } catch (error) {

@@ -5,11 +5,13 @@
  * A seeded adversary runs the life of snapshots against the compiled daemon and kills it after a
  * random time, a hundred times. The seed is printed; DEDUP_SEED replays it.
  */
+import type { ServiceError } from "@grpc/grpc-js";
 import { describe, expect, test } from "bun:test";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { TestDaemon } from "../support/daemon.ts";
+import { ownFolderOf } from "../support/mounted.ts";
 import { Picker } from "../support/picker.ts";
 import { randomBytes } from "../support/random.ts";
 import { type Files, fileDifferences } from "../support/snapshot-files.ts";
@@ -37,6 +39,8 @@ type Operation =
   | { readonly kind: "remove"; readonly name: string };
 
 class Adversary {
+  /** How many operations ended how: without both kinds the test would show nothing. */
+  readonly outcomes = new Map<string, number>();
   readonly #picker = new Picker(seed);
   readonly #committed = new Map<string, Committed>();
   readonly #daemon: TestDaemon;
@@ -52,9 +56,11 @@ class Adversary {
   async round(): Promise<void> {
     const delayMs = this.#picker.integer(killDelayMsMax);
     const doomed: { operation?: Operation; isAcknowledged: boolean } = { isAcknowledged: false };
-    const work = this.#operate(doomed).catch(() => undefined);
+    const work = this.#operate(doomed).catch(ignoreLostCall);
     await Promise.race([work, Bun.sleep(delayMs)]);
     const wasAcknowledged = doomed.isAcknowledged;
+    const outcome = wasAcknowledged ? "acknowledged" : "cut off";
+    this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
     await this.#daemon.kill();
     await work;
     this.#client[Symbol.dispose]();
@@ -133,6 +139,11 @@ class Adversary {
   }
 }
 
+/** The answer to a call that was cut off; anything else is a mistake of this test. */
+function ignoreLostCall(error: unknown): void {
+  if (typeof (error as ServiceError).code !== "number") throw error;
+}
+
 describe("the daemon", () => {
   test(`survives ${kills} kills without losing or leaking anything (seed ${seed})`, async () => {
     using folder = scratchFolder("crash");
@@ -148,6 +159,8 @@ describe("the daemon", () => {
       expect(await daemon.cli("check", "--data")).toBe("no problems found\n");
       await daemon.start();
     }
+    expect(adversary.outcomes.get("cut off") ?? 0).toBeGreaterThan(0);
+    expect(adversary.outcomes.get("acknowledged") ?? 0).toBeGreaterThan(0);
     await adversary.removeAll();
     await daemon.stop();
     expect(await daemon.cli("check", "--data")).toBe("no problems found\n");

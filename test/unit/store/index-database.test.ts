@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import {
   allLayerIds,
+  allLayerIds,
   type ChunkRow,
   endOfPack,
   openIndex,
@@ -74,6 +75,16 @@ describe("openIndex()", () => {
     openMigrated(folder.path).close();
     using database = openIndex(join(folder.path, "index.db"));
     expect(allLayerIds(database)).toEqual([7]);
+  });
+
+  test("does not wait for a layer that is being published", () => {
+    using folder = scratchFolder("unit");
+    const path = join(folder.path, "index.db");
+    using writer = openIndex(path);
+    writer.run("BEGIN IMMEDIATE");
+    using reader = openIndex(path);
+    expect(allLayerIds(reader)).toEqual([]);
+    writer.run("ROLLBACK");
   });
 
   test("refuses an index of a later version", () => {
