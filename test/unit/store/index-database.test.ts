@@ -3,7 +3,6 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import {
   allLayerIds,
-  allLayerIds,
   type ChunkRow,
   endOfPack,
   openIndex,
