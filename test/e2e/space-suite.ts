@@ -98,12 +98,13 @@ function describeRemoval(node: () => TestNode, image: () => Image): void {
     await Promise.all(images.map((each) => registry.push(each)));
     const references = images.map((each) => registry.reference(each));
     await Promise.all(references.map((reference) => containerd.pull(reference)));
-    const outputs = await Promise.all(
-      references.map((reference, index) =>
-        containerd.run(reference, `many${index}`, ["cat", "/data/name"]),
-      ),
+    // By exit code: it tells of the file alone, not of how ctr passes on what a container prints.
+    await Promise.all(
+      references.map((reference, index) => {
+        const command = ["sh", "-c", `[ "$(cat /data/name)" = "image ${index}" ]`];
+        return containerd.run(reference, `many${index}`, command);
+      }),
     );
-    expect(outputs).toEqual(images.map((_, index) => `image ${index}\n`));
     await containerd.removeImages(...references);
   });
 
