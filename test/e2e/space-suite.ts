@@ -98,13 +98,14 @@ function describeRemoval(node: () => TestNode, image: () => Image): void {
     await Promise.all(images.map((each) => registry.push(each)));
     const references = images.map((each) => registry.reference(each));
     await Promise.all(references.map((reference) => containerd.pull(reference)));
-    // By exit code: it tells of the file alone, not of how ctr passes on what a container prints.
-    await Promise.all(
+    const outputs = await Promise.all(
       references.map((reference, index) => {
-        const command = ["sh", "-c", `[ "$(cat /data/name)" = "image ${index}" ]`];
-        return containerd.run(reference, `many${index}`, command);
+        // The exit code tells of the file alone, the output also of how ctr passes it on.
+        const script = `cat /data/name; [ "$(cat /data/name)" = "image ${index}" ]`;
+        return containerd.run(reference, `many${index}`, ["sh", "-c", script]);
       }),
     );
+    expect(outputs).toEqual(images.map((_, index) => `image ${index}\n`));
     await containerd.removeImages(...references);
   });
 
