@@ -196,7 +196,7 @@ function openLayerStore(
     allocator: root.allocator,
     mounts,
     isReferenced: (layerId) => root.metadata.isLayerReferenced(layerId),
-    findBlob: (key) => findLayerBlob(root.index, key),
+    findBlob: (key) => findLayerBlob(root.index, root.paths, key),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     log,
   });

@@ -265,6 +265,9 @@ export class NodeLayerStore implements LayerStore {
         this.#options.log.error(fields, "packs had lost content, it was written again");
       }
       const { layerId, addedBytes, inodes, reused } = published;
+      if (published.isImageRestored) {
+        this.#options.log.error({ layerId }, "an image was damaged, it was written again");
+      }
       return { layer: { layerId, addedBytes, inodes, reused }, result };
     } finally {
       if (!keepsAll) await this.#discard(thread, reservation.ranges);
