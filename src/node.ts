@@ -7,6 +7,8 @@ import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { realtimeNs } from "../ffi/time.ts";
 import type { Config } from "./config/schema.ts";
+import { openBlob } from "./containerd/content-store.ts";
+import type { BlobReader } from "./containerd/contract.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
@@ -63,10 +65,14 @@ interface Surroundings {
   readonly housekeeper: WorkerPool;
 }
 
-/** @param onCrash is called when the process cannot be trusted any more */
+/**
+ * @param blobs containerd, for layers that are read again when their snapshot is committed
+ * @param onCrash is called when the process cannot be trusted any more
+ */
 export async function openNode(
   config: Config,
   log: Logger,
+  blobs: BlobReader,
   onCrash: (error: AppError) => void,
 ): Promise<Node> {
   await using opened = new AsyncDisposableStack();
@@ -86,7 +92,7 @@ export async function openNode(
   });
   const mounts = await openMounts(surroundings);
   layers = openLayerStore(surroundings, mounts);
-  const snapshotter = openSnapshotter(surroundings, mounts, layers);
+  const snapshotter = openSnapshotter(surroundings, mounts, layers, blobs);
   const adoption = await mounts.adopt(mountEntries(), snapshotter.layersInUse());
   log.info(adoption, "mounts taken over");
   opened.defer(() => mounts.shutdown());
@@ -206,7 +212,9 @@ function openSnapshotter(
   { config, root, log, housekeeper }: Surroundings,
   mounts: NodeLayerMounts,
   layerStore: NodeLayerStore,
+  blobs: BlobReader,
 ): Snapshotter {
+  const content = { blobs, containerdRoot: config.containerd.root };
   return new Snapshotter({
     root: config.root,
     metadata: root.metadata,
@@ -215,6 +223,7 @@ function openSnapshotter(
     log,
     nowNs: realtimeNs,
     conversionEnabled: config.conversion.enabled,
+    openBlob: (note) => openBlob(content, note),
     trees: {
       removeTree: (path) => housekeeper.call("removeTree", path),
       syncFilesystem: (path) => housekeeper.call("syncFilesystem", path),

@@ -8,7 +8,13 @@ import { openFlag } from "../ffi/constants.ts";
 import { close, open, syncFilesystem } from "../ffi/file.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
-import { buildFromBlob, type BlobBuild } from "./layer/apply.ts";
+import {
+  buildFromBlob,
+  inspectBlob,
+  type BlobBuild,
+  type BlobSurroundings,
+} from "./layer/apply.ts";
+import type { BlobSource } from "./layer/blob-bytes.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
 import type { ImageFiles, MountMode } from "./mount/contract.ts";
 import { mountImage, unmountTarget } from "./mount/erofs-mount.ts";
@@ -67,6 +73,15 @@ function environment(job: number): BuildEnvironment {
   return { database: database(), paths: paths(), chunkBytes, codec, reserve };
 }
 
+/** Of a job that reads a blob. */
+function surroundings(job: number): BlobSurroundings {
+  return {
+    isCancelled: () => cancelledJobs.has(job),
+    read: (offsetBytes, lengthBytes) =>
+      channel.call<Uint8Array>("readBlob", { job, offsetBytes, lengthBytes }),
+  };
+}
+
 const handlers = {
   configure(next: WorkerConfiguration): void {
     configuration = next;
@@ -80,13 +95,17 @@ const handlers = {
   async buildFromBlob(request: BlobBuild & { job: number }): Promise<AppliedBlob> {
     const { job } = request;
     try {
-      const { layer, applied } = await buildFromBlob(environment(job), request, {
-        isCancelled: () => cancelledJobs.has(job),
-        read: (offsetBytes, lengthBytes) =>
-          channel.call<Uint8Array>("readBlob", { job, offsetBytes, lengthBytes }),
-      });
+      const { layer, applied } = await buildFromBlob(environment(job), request, surroundings(job));
       builtLayers.set(job, layer);
       return applied;
+    } finally {
+      cancelledJobs.delete(job);
+    }
+  },
+
+  async inspectBlob({ job, blob }: { job: number; blob: BlobSource }): Promise<AppliedBlob> {
+    try {
+      return await inspectBlob(blob, surroundings(job));
     } finally {
       cancelledJobs.delete(job);
     }

@@ -20,6 +20,7 @@ import { TiB } from "../util/bytes.ts";
 import { BlobBytes, type BlobSource, type ReadElsewhere } from "./blob-bytes.ts";
 import { build, type BuildEnvironment, type ContentPlace } from "./build.ts";
 import { LowerDirectories } from "./lower-directories.ts";
+import { unknownLower } from "./tar-lower.ts";
 import { buildTarTree, type TarTree } from "./tar-tree.ts";
 
 /** What a small blob may become; no layer is near it, and a bomb ends there. */
@@ -68,6 +69,22 @@ export async function buildFromBlob(
   }
 }
 
+/** What the blob holds, without making anything of it. */
+export async function inspectBlob(
+  blob: BlobSource,
+  { isCancelled, read }: BlobSurroundings,
+): Promise<AppliedBlob> {
+  await using bytes = await BlobBytes.open(blob, read);
+  const tar = new TarBytes(bytes, blob, isCancelled);
+  try {
+    await tar.drain();
+    await bytes.verify();
+    return tar.facts();
+  } catch (error) {
+    throw await explain(error, bytes, blob);
+  }
+}
+
 /** The layers below are looked at only where the tar leaves something to them. */
 async function readTree(
   tar: TarBytes,
@@ -75,6 +92,9 @@ async function readTree(
   { root, lower }: LayerBase,
   chunkBytes: number,
 ): Promise<TarTree> {
+  if (lower === "unknown") {
+    return buildTarTree(tar.pieces(), { sink, chunkBytes, root, lower: unknownLower });
+  }
   if (lower.length === 0) return buildTarTree(tar.pieces(), { sink, chunkBytes, root });
   using below = new LowerDirectories(lower);
   return await buildTarTree(tar.pieces(), { sink, chunkBytes, root, lower: below });
@@ -130,6 +150,8 @@ const passedOn: ReadonlySet<ErrorCode> = new Set([
   "unavailable",
   "resource_exhausted",
   "not_found",
+  // Needs layers below that are not known (tar-lower.ts).
+  "failed_precondition",
 ]);
 
 async function explain(

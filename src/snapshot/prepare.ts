@@ -48,7 +48,7 @@ async function createLocked(context: SnapshotContext, request: CreateRequest): P
       const { labels } = request;
       metadata.insert({ id, name: key, parentId, kind, nowNs: context.nowNs(), labels });
       await Promise.all([metadata.durable(), context.directories.sync(id)]);
-      return mountsFor(context, { id, kind }, chain);
+      return mountsFor(context, { ...request, id }, chain);
     } catch (error) {
       await abandon(context, id);
       throw error;

@@ -59,6 +59,7 @@ describe("SnapshotMetadata", () => {
       labels,
       layer: undefined,
       appliedLayerId: undefined,
+      appliedBlob: undefined,
       usage: { sizeBytes: 0, inodes: 0 },
     });
   });
