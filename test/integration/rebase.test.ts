@@ -2,8 +2,8 @@
  * Layers of one image applied side by side, as containerd's unpacker does it with a snapshotter
  * that can "rebase" (core/unpack/unpacker.go of 2.3.4, `unpack`): all are prepared without a parent
  * (378-380, 415), labelled (398-404), applied at once (542) and then committed one after the other,
- * each on the one before (490-494, 624). What comes of it has to be what comes of one after the other:
- * equal trees are equal images, so not a single image may be added.
+ * each on the one before (490-494, 624). What comes of it has to be what comes of one after the
+ * other: equal trees are equal images, so not a single image may be added.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
