@@ -31,7 +31,7 @@ import { ensureForky } from "../../scripts/lib/forky.ts";
 import { type ScratchFolder, scratchFolder } from "../../scripts/lib/temp.ts";
 import { byteStringOfText } from "../../src/util/byte-string.ts";
 import { GiB, MiB } from "../../src/util/bytes.ts";
-import { fsck } from "../support/fsck.ts";
+import { fsck, fsckDevicesMax } from "../support/fsck.ts";
 import {
   chunkedFile,
   directory,
@@ -112,7 +112,9 @@ async function mountTree(
     closeSync(fd);
   }
   const packs = writePacks(devices);
-  expect(await fsck(image, packs)).toEqual({ exitCode: 0, output: "" });
+  if (packs.length <= fsckDevicesMax) {
+    expect(await fsck(image, packs)).toEqual({ exitCode: 0, output: "" });
+  }
   const target = join(folder.path, "target");
   mountImage({ image, packs }, target, mode);
   return target;

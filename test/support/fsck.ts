@@ -16,6 +16,9 @@ import { runCommand } from "../../scripts/lib/process.ts";
 
 const libraryFolders = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 
+/** It overruns an array beyond that (`blobfd` of struct erofs_sb_info), and mostly crashes. */
+export const fsckDevicesMax = 256;
+
 export interface FsckResult {
   readonly exitCode: number;
   readonly output: string;
