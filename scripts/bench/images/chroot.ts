@@ -78,7 +78,9 @@ ln -s /proc/self/fd "$ROOT/dev/fd"
 mount --bind /etc/resolv.conf "$ROOT/etc/resolv.conf"
 mount --bind "$LISTS" "$ROOT/var/lib/apt/lists"
 mount --bind "$DEBS" "$ROOT/var/cache/apt/archives"
-exec chroot "$ROOT" sh -euc "$COMMANDS"
+exec chroot "$ROOT" env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \\
+  LC_ALL=C DEBIAN_FRONTEND=noninteractive \${http_proxy:+"http_proxy=$http_proxy"} \\
+  sh -euc "$COMMANDS"
 `;
 
 /** Runs shell commands as root of the image, the folders of downloads in place. */
@@ -101,10 +103,6 @@ export async function runInImage(
       LISTS: chain.lists,
       DEBS: folders.debs,
       COMMANDS: `${commands}\n${tidy}`,
-      PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
-      HOME: "/root",
-      LC_ALL: "C",
-      DEBIAN_FRONTEND: "noninteractive",
     },
   });
   await runCommand(["sh", "-c", share, "sh", folders.debs, cache]);
