@@ -10,8 +10,9 @@ import { ensurePackages } from "../lib/apt.ts";
 import { say } from "../lib/project.ts";
 import { availableContenders, type ContenderName } from "./family/contenders.ts";
 import type { FamilyOptions } from "./family/options.ts";
-import { machine, report } from "./family/report.ts";
+import { reportFamily } from "./family/report.ts";
 import type { RoundResult } from "./family/results.ts";
+import { machine } from "./figures.ts";
 import { measureRound, type Subject } from "./family/round.ts";
 import { familyImages } from "./images/family.ts";
 import { imageSets } from "./images/recipes.ts";
@@ -61,7 +62,7 @@ export async function benchFamily(scratch: string, options: FamilyOptions): Prom
     name,
     results.filter(({ contender }) => contender === name),
   ]);
-  const markdown = report(new Map(named));
+  const markdown = reportFamily(new Map(named));
   say(`\n${markdown}`);
   await writeResults(options.out, markdown, results);
 }

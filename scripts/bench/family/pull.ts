@@ -12,9 +12,11 @@ import { cpuSeconds, type PeakMemory, watchMemory } from "./process-usage.ts";
 
 export interface PullResult {
   readonly seconds: number;
+  /** The same, until nothing of it would be lost with the machine's power. */
+  readonly syncedSeconds: number;
   /** From the start of the pull until nothing is written any more. */
   readonly containerdCpuSeconds: number;
-  /** NaN where our daemon has no part; so are the others. */
+  /** Zero, as its memory, where our daemon has no part. */
   readonly daemonCpuSeconds: number;
   readonly containerdMemory: PeakMemory;
   readonly daemonMemory: PeakMemory;
@@ -53,10 +55,12 @@ export async function measurePull(
   await containerd.pull(node.reference(image), contender.snapshotter);
   const seconds = (performance.now() - startMs) / 1000;
   await runCommand(["sync"]);
+  const syncedSeconds = (performance.now() - startMs) / 1000;
   const diskBytes = await settledDiskUsage(storage);
   const [containerdUse, daemonUse] = [containerdMeter.stop(), daemonMeter.stop()];
   return {
     seconds,
+    syncedSeconds,
     containerdCpuSeconds: containerdUse.cpuSeconds,
     daemonCpuSeconds: daemonUse.cpuSeconds,
     containerdMemory: containerdUse.memory,

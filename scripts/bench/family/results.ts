@@ -26,7 +26,22 @@ export interface RoundResult {
   readonly images: ReadonlyMap<string, ImageResult>;
 }
 
-type Pick = (result: ImageResult) => number | undefined;
+export type RoundsByContender = ReadonlyMap<ContenderName, readonly RoundResult[]>;
+
+export const contenderTitles: Readonly<Record<ContenderName, string>> = {
+  overlayfs: "overlayfs",
+  erofs: "containerd erofs",
+  dedup: "dedup",
+  "dedup mkfs": "dedup, mkfs",
+};
+
+/** A number of a table; a dash for what was not measured. */
+export function show(value: number | undefined, decimals: number): string {
+  return value === undefined ? "–" : value.toFixed(decimals);
+}
+
+/** One number of an image; undefined where it was not measured. */
+export type Pick = (result: ImageResult) => number | undefined;
 
 /** The median over all rounds of one number of an image; undefined where it was not measured. */
 export function medianOf(
@@ -61,3 +76,6 @@ export function maxOfMedians(
   const values = images.flatMap((image) => medianOf(rounds, image, pick) ?? []);
   return values.length === 0 ? undefined : Math.max(...values);
 }
+
+/** Of all who take part in a pull. */
+export const cpuSecondsOf: Pick = ({ pull }) => pull.containerdCpuSeconds + pull.daemonCpuSeconds;
