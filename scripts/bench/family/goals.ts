@@ -50,21 +50,17 @@ function of(image: string, pick: Pick): Figure {
   return (rounds) => medianOf(rounds, image, pick);
 }
 
+const newMb: Pick = ({ pull }) => pull.newBytes / MB;
+
+/** What the images have on disk: each adds to those before it. */
+function diskMb(counts: (image: string) => boolean): Figure {
+  return (rounds) => sumOfMedians(rounds, imagesOf(rounds).filter(counts), newMb);
+}
+
 function peak(pick: Pick): Figure {
   return (rounds) => maxOfMedians(rounds, imagesOf(rounds), pick);
 }
 
-/** What is on disk after the last image that counts. */
-function diskMb(counts: (image: string) => boolean): Figure {
-  return (rounds) => {
-    const last = imagesOf(rounds).findLast(counts);
-    return last === undefined
-      ? undefined
-      : medianOf(rounds, last, ({ pull }) => pull.diskBytes / MB);
-  };
-}
-
-const newMb: Pick = ({ pull }) => pull.newBytes / MB;
 const vsOverlayfs = (must: number, aim?: number): readonly Limit[] => [
   { to: "overlayfs", must, ...(aim === undefined ? {} : { aim }) },
 ];

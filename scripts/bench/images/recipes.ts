@@ -136,6 +136,8 @@ const full: readonly ImageRecipe[] = [
     layers: ["trixieBase", "trixiePython", "trixieScience"],
     command: numpy,
   },
+  // Before the models, so that it is not the last thing written, which a host may have cached.
+  { name: "text:1", layers: ["base", "large"], largeFile: "data/large.txt" },
   {
     name: "model:1",
     layers: ["base", "weights1"],
@@ -143,7 +145,6 @@ const full: readonly ImageRecipe[] = [
     largeFile: weights,
   },
   { name: "model:2", layers: ["base", "weights2"], command: `cat /${weights} > /dev/null` },
-  { name: "text:1", layers: ["base", "large"], largeFile: "data/large.txt" },
 ];
 
 const small: readonly ImageRecipe[] = [
