@@ -70,9 +70,9 @@ export class BenchNode implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      await this.containerd.stop();
       await this.daemon?.stop();
     } finally {
+      await this.containerd.stop();
       await releaseBelow(this.#scratch.path);
       this.#scratch[Symbol.dispose]();
     }

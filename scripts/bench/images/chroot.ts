@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { debianMirror, securityMirror } from "../../lib/apt.ts";
 import { runCommand } from "../../lib/process.ts";
@@ -90,6 +90,8 @@ export async function runInImage(
   commands: string,
 ): Promise<void> {
   await Promise.all(Object.values(folders).map((path) => mkdir(path, { recursive: true })));
+  // It becomes the root of the image, which everybody may enter.
+  await chmod(folders.upper, 0o755);
   const cache = cacheFolder("family", "debs", chain.suite);
   // The same file system, so packages cost nothing to be there twice.
   const share = 'find "$1" -name "*.deb" -exec cp --link --no-clobber --target-directory="$2" {} +';
