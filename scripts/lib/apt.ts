@@ -102,6 +102,7 @@ export function securityMirrorOf(sources: string): string | undefined {
 }
 
 function archiveOf(sources: string, name: string): string | undefined {
-  const source = String.raw`^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?:\/\/\S*\/${name}\/?)(?:\s|$)`;
+  const start = String.raw`^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+`;
+  const source = String.raw`${start}(https?:\/\/\S*\/${name}\/?)(?:\s|$)`;
   return new RegExp(source, "m").exec(sources)?.[1]?.replace(/\/$/, "");
 }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { debianMirror, securityMirror } from "../../lib/apt.ts";
 import { runCommand } from "../../lib/process.ts";
@@ -78,7 +78,9 @@ ln -s /proc/self/fd "$ROOT/dev/fd"
 mount --bind /etc/resolv.conf "$ROOT/etc/resolv.conf"
 mount --bind "$LISTS" "$ROOT/var/lib/apt/lists"
 mount --bind "$DEBS" "$ROOT/var/cache/apt/archives"
-exec chroot "$ROOT" sh -euc "$COMMANDS"
+exec chroot "$ROOT" env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \\
+  LC_ALL=C DEBIAN_FRONTEND=noninteractive \${http_proxy:+"http_proxy=$http_proxy"} \\
+  sh -euc "$COMMANDS"
 `;
 
 /** Runs shell commands as root of the image, the folders of downloads in place. */
@@ -88,6 +90,8 @@ export async function runInImage(
   commands: string,
 ): Promise<void> {
   await Promise.all(Object.values(folders).map((path) => mkdir(path, { recursive: true })));
+  // It becomes the root of the image, which everybody may enter.
+  await chmod(folders.upper, 0o755);
   const cache = cacheFolder("family", "debs", chain.suite);
   // The same file system, so packages cost nothing to be there twice.
   const share = 'find "$1" -name "*.deb" -exec cp --link --no-clobber --target-directory="$2" {} +';
@@ -101,10 +105,6 @@ export async function runInImage(
       LISTS: chain.lists,
       DEBS: folders.debs,
       COMMANDS: `${commands}\n${tidy}`,
-      PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
-      HOME: "/root",
-      LC_ALL: "C",
-      DEBIAN_FRONTEND: "noninteractive",
     },
   });
   await runCommand(["sh", "-c", share, "sh", folders.debs, cache]);

@@ -102,7 +102,7 @@ export function nodeModules(folder: string, packages: number): Layer {
   return withParents(entries.flat());
 }
 
-const weightBlockBytes = 4 * MiB;
+export const weightBlockBytes = 4 * MiB;
 const weightBlocks = 150;
 /** Which blocks the second version has of its own. */
 export const changedWeightBlocks: readonly number[] = [3, 17, 42, 64, 99, 120, 148];

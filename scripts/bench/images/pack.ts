@@ -36,7 +36,7 @@ async function packTar(layout: string, tar: Parts, level: GzipLevel): Promise<La
   const diffHash = new Bun.CryptoHasher("sha256");
   for await (const part of tar) {
     diffHash.update(part);
-    gzip.stdin.write(part);
+    await gzip.stdin.write(part);
     await gzip.stdin.flush();
   }
   await gzip.stdin.end();

@@ -75,37 +75,100 @@ export interface ImageRecipe {
   readonly name: string;
   /** Names of layers, the lowest first. */
   readonly layers: readonly string[];
+  /** A shell command that ends when what the image is for has worked. */
+  readonly command?: string;
+  /** The path of a file that is large enough to time reading it. */
+  readonly largeFile?: string;
+  /** Whether it has so many files that it is worth walking. */
+  readonly isLargeTree?: boolean;
 }
 
-function image(name: string, ...layers: readonly string[]): ImageRecipe {
-  return { name, layers };
-}
+const numpy = "python3 -c 'import numpy'";
+const webModules = "numpy, scipy.stats, django, lxml.etree, psycopg2, requests";
+const webCommand = `python3 -c 'import ${webModules}'`;
+const weights = "models/model.safetensors";
 
-const hard = image("hard:1", "base", "hard1", "hard2", "hard3");
+/** A database that is made, started, asked and stopped. */
+const postgresCommand = `su postgres -c 'set -e
+  PATH=$PATH:/usr/lib/postgresql/15/bin
+  initdb --pgdata=/tmp/data > /dev/null
+  pg_ctl --pgdata=/tmp/data --wait --options="-k /tmp" start > /dev/null
+  psql --host=/tmp --command="select 1"
+  pg_ctl --pgdata=/tmp/data --mode=immediate stop'`;
+
+const redisCommand = `redis-server --port 0 --unixsocket /tmp/redis --daemonize yes --save ''
+until redis-cli -s /tmp/redis ping; do sleep 0.005; done
+redis-cli -s /tmp/redis shutdown nosave || true`;
+
+const hard: ImageRecipe = {
+  name: "hard:1",
+  layers: ["base", "hard1", "hard2", "hard3"],
+  command: "true",
+};
 
 /** In the order in which they are pulled: siblings one after the other, the models at the end. */
 const full: readonly ImageRecipe[] = [
-  image("debian:bookworm", "base"),
+  { name: "debian:bookworm", layers: ["base"], command: "true" },
   hard,
-  image("python-sci:1", "base", "python", "science"),
-  image("app:1", "base", "python", "science", "web", "application1"),
-  image("app:2", "updatedBase", "updatedPython", "updatedScience", "updatedWeb", "application2"),
-  image("node:1", "base", "node", "nodeModules"),
-  image("postgres:15", "base", "postgres"),
-  image("java:17", "base", "java"),
-  image("nginx:1", "base", "nginx", "site"),
-  image("redis:7", "base", "redis"),
-  image("python-sci:trixie", "trixieBase", "trixiePython", "trixieScience"),
-  image("model:1", "base", "weights1"),
-  image("model:2", "base", "weights2"),
-  image("text:1", "base", "large"),
+  { name: "python-sci:1", layers: ["base", "python", "science"], command: numpy },
+  {
+    name: "app:1",
+    layers: ["base", "python", "science", "web", "application1"],
+    command: webCommand,
+  },
+  {
+    name: "app:2",
+    layers: ["updatedBase", "updatedPython", "updatedScience", "updatedWeb", "application2"],
+    command: webCommand,
+  },
+  {
+    name: "node:1",
+    layers: ["base", "node", "nodeModules"],
+    command: "node -e 'console.log(1)'",
+    isLargeTree: true,
+  },
+  { name: "postgres:15", layers: ["base", "postgres"], command: postgresCommand },
+  { name: "java:17", layers: ["base", "java"], command: "java -version" },
+  { name: "nginx:1", layers: ["base", "nginx", "site"], command: "nginx -t" },
+  { name: "redis:7", layers: ["base", "redis"], command: redisCommand },
+  {
+    name: "python-sci:trixie",
+    layers: ["trixieBase", "trixiePython", "trixieScience"],
+    command: numpy,
+  },
+  // Before the models, so that it is not the last thing written, which a host may have cached.
+  { name: "text:1", layers: ["base", "large"], largeFile: "data/large.txt" },
+  {
+    name: "model:1",
+    layers: ["base", "weights1"],
+    command: `head --bytes=8M /${weights} | md5sum`,
+    largeFile: weights,
+  },
+  { name: "model:2", layers: ["base", "weights2"], command: `cat /${weights} > /dev/null` },
 ];
 
 const small: readonly ImageRecipe[] = [
   hard,
-  image("app:1", "base", "minimalPython", "application1"),
-  image("app:2", "base", "minimalPython", "application2"),
+  {
+    name: "app:1",
+    layers: ["base", "minimalPython", "application1"],
+    command: "python3 -c 'import os, re, zlib'",
+  },
+  {
+    name: "app:2",
+    layers: ["base", "minimalPython", "application2"],
+    command: "python3 -c 'import os, re, zlib'",
+  },
 ];
 
 export const imageSets = { full, small } as const;
 export type ImageSet = keyof typeof imageSets;
+
+/** The large file is there to be read; it is no part of the family. */
+export function isFamily(image: string): boolean {
+  return !image.startsWith("text:");
+}
+
+export function isModel(image: string): boolean {
+  return image.startsWith("model:");
+}
