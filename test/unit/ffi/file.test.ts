@@ -216,7 +216,7 @@ describe("startWriteback()", () => {
     const fd = open(`${root}/file`, openFlag.readWrite | openFlag.create);
     writeFileSync(fd, new Uint8Array(64 * 1024).fill(1));
     startWriteback(fd, 4096, 8192);
-    expect(failure(() => startWriteback(-1, 0, 4096)).code).toBe("EBADF");
+    expect(failure(() => startWriteback(-1, 0, 4096)).errnoName).toBe("EBADF");
     expect(() => startWriteback(fd, -1, 1)).toThrow("offset");
     close(fd);
   });
