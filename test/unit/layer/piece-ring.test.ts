@@ -13,6 +13,11 @@ async function* piecesOf(...texts: string[]): AsyncGenerator<Uint8Array, void> {
   for (const text of texts) yield Buffer.from(text);
 }
 
+async function* failing(): AsyncGenerator<Uint8Array, void> {
+  yield Buffer.from("12345678");
+  throw new AppError("data_loss", "broken");
+}
+
 async function readAll(filler: PieceFiller, buffers: readonly SharedBytes[]): Promise<string> {
   let text = "";
   let filled = await filler.take(undefined);
@@ -36,10 +41,6 @@ describe("PieceFiller", () => {
   });
 
   test("gives what came before a failure, then the failure", async () => {
-    async function* failing(): AsyncGenerator<Uint8Array, void> {
-      yield Buffer.from("12345678");
-      throw new AppError("data_loss", "broken");
-    }
     const filler = new PieceFiller(failing(), makeBuffers(2));
     expect(await filler.take(undefined)).toEqual({ index: 0, lengthBytes: 8 });
     expect(await rejection(filler.take(0))).toMatchObject({ code: "data_loss" });
