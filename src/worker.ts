@@ -36,6 +36,7 @@ import { verifyImage, type ImageIdentity } from "./store/verify-image.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
 import { checkpoint } from "./snapshot/metadata.ts";
 import { defined } from "./util/assert.ts";
+import { type CancelFlag, isCancelled } from "./util/cancel-flag.ts";
 import { ThreadChannel } from "./util/thread-channel.ts";
 
 export interface WorkerConfiguration {
@@ -57,7 +58,6 @@ declare const self: Worker;
 let configuration: WorkerConfiguration | undefined;
 let openDatabase: Database | undefined;
 const builtLayers = new Map<number, BuiltLayer>();
-const cancelledJobs = new Set<number>();
 
 function paths(): StorePaths {
   return defined(configuration, "the worker's configuration").paths;
@@ -74,10 +74,16 @@ function environment(job: number): BuildEnvironment {
   return { database: database(), paths: paths(), chunkBytes, codec, reserve };
 }
 
-/** Of a job that reads a blob. */
-function surroundings(job: number): BlobSurroundings {
+/** A job that reads a blob. */
+interface BlobJob {
+  readonly job: number;
+  readonly blob: BlobSource;
+  readonly cancelFlag: CancelFlag;
+}
+
+function surroundings({ job, cancelFlag }: BlobJob): BlobSurroundings {
   return {
-    isCancelled: () => cancelledJobs.has(job),
+    isCancelled: () => isCancelled(cancelFlag),
     read: (offsetBytes, lengthBytes) =>
       channel.call<Uint8Array>("readBlob", { job, offsetBytes, lengthBytes }),
     openTar,
@@ -94,28 +100,15 @@ const handlers = {
     builtLayers.set(request.job, built);
   },
 
-  async buildFromBlob(request: BlobBuild & { job: number }): Promise<AppliedBlob> {
+  async buildFromBlob(request: BlobBuild & BlobJob): Promise<AppliedBlob> {
     const { job } = request;
-    try {
-      const { layer, applied } = await buildFromBlob(environment(job), request, surroundings(job));
-      builtLayers.set(job, layer);
-      return applied;
-    } finally {
-      cancelledJobs.delete(job);
-    }
+    const built = await buildFromBlob(environment(job), request, surroundings(request));
+    builtLayers.set(job, built.layer);
+    return built.applied;
   },
 
-  async inspectBlob({ job, blob }: { job: number; blob: BlobSource }): Promise<AppliedBlob> {
-    try {
-      return await inspectBlob(blob, surroundings(job));
-    } finally {
-      cancelledJobs.delete(job);
-    }
-  },
-
-  /** Nobody waits for the build any more. */
-  cancel(job: number): void {
-    cancelledJobs.add(job);
+  inspectBlob(request: BlobJob): Promise<AppliedBlob> {
+    return inspectBlob(request.blob, surroundings(request));
   },
 
   publish(job: number): PublishedLayer {

@@ -23,6 +23,7 @@ import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
 import type { BlockRange } from "../store/layout.ts";
 import type { PackAllocator, Reservation } from "../store/pack-allocator.ts";
 import type { PublishedLayer } from "../store/publish.ts";
+import { cancel, makeCancelFlag } from "../util/cancel-flag.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
 import type { Logger } from "../util/logger.ts";
 import { Mutex } from "../util/mutex.ts";
@@ -222,15 +223,17 @@ export class NodeLayerStore implements LayerStore {
     parameters: object = {},
   ): Promise<AppliedBlob> {
     refuseCancelled(blob, signal);
-    const cancel = (): void => void thread.call("cancel", job).catch(() => undefined);
+    const cancelFlag = makeCancelFlag();
+    const abort = (): void => cancel(cancelFlag);
     this.#blobs.set(job, blob);
-    signal.addEventListener("abort", cancel);
+    signal.addEventListener("abort", abort);
     try {
       const { digest, sizeBytes, file } = blob;
       const source = { digest, sizeBytes, file };
-      return await thread.call<AppliedBlob>(method, { job, blob: source, ...parameters });
+      const request = { job, blob: source, cancelFlag, ...parameters };
+      return await thread.call<AppliedBlob>(method, request);
     } finally {
-      signal.removeEventListener("abort", cancel);
+      signal.removeEventListener("abort", abort);
       this.#blobs.delete(job);
     }
   }
