@@ -25,7 +25,7 @@ import {
   probeCompression,
 } from "./mount/probe-compression.ts";
 import { probeMountMode, type ProbeResult } from "./mount/probe.ts";
-import { openIndex } from "./store/index-database.ts";
+import { openIndex, truncateLog } from "./store/index-database.ts";
 import type { BlockRange } from "./store/layout.ts";
 import type { StorePaths } from "./store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
@@ -153,6 +153,10 @@ const handlers = {
 
   checkpoint(): void {
     checkpoint(paths().snapshotDatabase);
+  },
+
+  truncateIndexLog(): void {
+    truncateLog(database());
   },
 
   probeMount(request: { method: "auto" | "file" | "loop" }): ProbeResult {
