@@ -69,7 +69,11 @@ export class SnapshotDirectories {
     if (kind !== "active") return;
     await mkdir(this.work(id));
     await chmod(this.work(id), workMode);
-    if (parent === undefined) await mkdir(this.below(id), { mode: upperMode });
+  }
+
+  /** Makes the empty directory, in that of a snapshot whose parent is unknown. */
+  createBelow(id: number): Promise<void> {
+    return mkdir(this.below(id), { mode: upperMode });
   }
 
   /** Resolves when what `create` made would be found after a loss of power. */
