@@ -163,6 +163,13 @@ function readGoals(image: string, what: string): readonly Goal[] {
   const isWeights = isModel(image);
   return [
     {
+      title: `${what}: in order, the first cold read, MB/s`,
+      figure: of(image, ({ read }) => read?.firstSequential),
+      decimals: 0,
+      isMoreBetter: true,
+      limits: [],
+    },
+    {
       title: `${what}: in order, cold, MB/s`,
       figure: of(image, ({ read }) => read?.coldSequential),
       decimals: 0,
