@@ -23,7 +23,7 @@ export interface PullResult {
   /** Of all snapshots so far, and how many are of this pull. */
   readonly diskBytes: number;
   readonly newBytes: number;
-  /** Of all blobs that containerd keeps. */
+  /** Of the blobs that containerd keeps of this pull. */
   readonly blobBytes: number;
 }
 
@@ -49,7 +49,7 @@ export async function measurePull(
 ): Promise<PullResult> {
   const { containerd, contender, daemon, storage, content } = node;
   await dropCachesButBlobs(registryFolder, image);
-  const bytesBefore = await diskUsage(storage);
+  const [bytesBefore, blobsBefore] = [await diskUsage(storage), await diskUsage(content)];
   const [containerdMeter, daemonMeter] = [meter(containerd.pid), meter(daemon?.pid)];
   const startMs = performance.now();
   await containerd.pull(node.reference(image), contender.snapshotter);
@@ -67,6 +67,6 @@ export async function measurePull(
     daemonMemory: daemonUse.memory,
     diskBytes,
     newBytes: diskBytes - bytesBefore,
-    blobBytes: await diskUsage(content),
+    blobBytes: (await diskUsage(content)) - blobsBefore,
   };
 }

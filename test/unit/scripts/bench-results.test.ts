@@ -105,6 +105,10 @@ describe("goalTable()", () => {
     ]);
   });
 
+  test("says what an image adds only if its sibling was there", () => {
+    expect(row("new on disk: model:2")).toEqual([]);
+  });
+
   test("judges nothing where the peer is missing, and leaves out what nobody measured", () => {
     expect(row("pull of the family")[1]).toContain("| – | ≤ 0.6× | ≤ 0.35× | – |");
     expect(row("600 MiB of weights")).toEqual([]);
