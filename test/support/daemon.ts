@@ -24,6 +24,8 @@ export interface DaemonOptions {
   readonly containerd?: { readonly address: string; readonly root: string };
   /** False: all layers are left to it. */
   readonly appliesLayers?: boolean;
+  /** `erofs.builder` of the configuration, where it is not left out. */
+  readonly builder?: "mkfs";
 }
 
 const logShownBytesMax = 4000;
@@ -37,6 +39,7 @@ function configText(options: DaemonOptions): string {
     conversion: { enabled: true },
     diff: { enabled: options.appliesLayers ?? true },
     ...(options.containerd === undefined ? {} : { containerd: options.containerd }),
+    ...(options.builder === undefined ? {} : { erofs: { builder: options.builder } }),
   });
 }
 

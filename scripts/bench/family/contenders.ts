@@ -37,15 +37,16 @@ export const containerd21WithErofs: Flavour = {
 /** As a node has it: layers stay mounted a while, and the log says little. */
 const asInstalled = { idleTimeoutMs: 10_000, logLevel: "info" } as const;
 
-const all: readonly Contender[] = [
+const contenders: readonly Contender[] = [
   { name: "overlayfs", snapshotter: "overlayfs" },
   { name: "erofs", snapshotter: "erofs" },
   { name: "dedup", snapshotter: "dedup", daemon: asInstalled },
+  { name: "dedup mkfs", snapshotter: "dedup", daemon: { ...asInstalled, builder: "mkfs" } },
 ];
 
 /** Those that this version of the daemon can be; says which it cannot. */
 export function availableContenders(): readonly Contender[] {
-  if ("erofs" in configSchema.shape) return all;
+  if ("erofs" in configSchema.shape) return contenders;
   say('"dedup mkfs" is left out: this daemon has no configuration key "erofs"');
-  return all;
+  return contenders.filter(({ name }) => name !== "dedup mkfs");
 }

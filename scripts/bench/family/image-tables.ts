@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { MiB } from "../../../src/util/bytes.ts";
 import { median, tableLines } from "../figures.ts";
 import {
   contenderTitles,
@@ -31,9 +30,9 @@ const columns: readonly Column[] = [
   },
   { title: "New on disk, MB", decimals: 1, pick: ({ pull }) => pull.newBytes / MB },
   {
-    title: "Peak memory of our daemon, MiB",
+    title: "Peak memory of our daemon, MB",
     decimals: 0,
-    pick: ({ pull }) => pull.daemonMemory.ownBytes / MiB,
+    pick: ({ pull }) => pull.daemonMemory.ownBytes / MB,
   },
   { title: "Start, cold, ms", decimals: 0, pick: ({ start }) => start?.coldMs },
   {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { diskUsage, settledDiskUsage } from "../../../test/support/disk-usage.ts";
 import type { Image } from "../../../test/support/image/oci.ts";
 import { runCommand } from "../../lib/process.ts";
@@ -23,7 +24,7 @@ export interface PullResult {
   /** Of all snapshots so far, and how many are of this pull. */
   readonly diskBytes: number;
   readonly newBytes: number;
-  /** Of all blobs that containerd keeps. */
+  /** Of the blobs that containerd keeps of this pull. */
   readonly blobBytes: number;
 }
 
@@ -41,6 +42,11 @@ function meter(pid: number | undefined): Meter {
   return { stop: () => ({ memory: memory.stop(), cpuSeconds: cpuSeconds(pid) - before }) };
 }
 
+/** Zero before containerd has made the folder, which it does when it needs it. */
+function usageOf(folder: string): Promise<number> {
+  return existsSync(folder) ? diskUsage(folder) : Promise.resolve(0);
+}
+
 /** Pulls an image that the node does not have yet; others it may have. */
 export async function measurePull(
   node: BenchNode,
@@ -49,7 +55,7 @@ export async function measurePull(
 ): Promise<PullResult> {
   const { containerd, contender, daemon, storage, content } = node;
   await dropCachesButBlobs(registryFolder, image);
-  const bytesBefore = await diskUsage(storage);
+  const [bytesBefore, blobsBefore] = [await usageOf(storage), await usageOf(content)];
   const [containerdMeter, daemonMeter] = [meter(containerd.pid), meter(daemon?.pid)];
   const startMs = performance.now();
   await containerd.pull(node.reference(image), contender.snapshotter);
@@ -67,6 +73,6 @@ export async function measurePull(
     daemonMemory: daemonUse.memory,
     diskBytes,
     newBytes: diskBytes - bytesBefore,
-    blobBytes: await diskUsage(content),
+    blobBytes: (await usageOf(content)) - blobsBefore,
   };
 }

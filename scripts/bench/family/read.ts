@@ -6,10 +6,15 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { MiB } from "../../../src/util/bytes.ts";
 import { randomBytes } from "../../../test/support/random.ts";
+import { median } from "../figures.ts";
 import { dropCaches } from "./caches.ts";
 
 export interface ReadResult {
-  /** MB (10⁶ bytes) per second. */
+  /**
+   * MB (10⁶ bytes) per second; of the first cold read, for which a virtual machine's host may have
+   * to go to its disk, and of several, most of which find it in the host's cache.
+   */
+  readonly firstSequential: number;
   readonly coldSequential: number;
   readonly warmSequential: number;
   /** Microseconds for 4 KiB. */
@@ -19,7 +24,8 @@ export interface ReadResult {
 
 const randomReads = 4000;
 const randomBytesEach = 4096;
-const warmPasses = 3;
+const coldPasses = 3;
+const warmPasses = 9;
 const buffer = Buffer.alloc(MiB);
 
 function withFile<T>(path: string, task: (fd: number, sizeBytes: number) => T): T {
@@ -58,13 +64,27 @@ function readRandomly(path: string): number {
   });
 }
 
+/** The figures of several reads, each with an empty page cache. */
+async function coldly(read: () => number): Promise<number[]> {
+  const figures: number[] = [];
+  for (let pass = 0; pass < coldPasses; pass++) {
+    await dropCaches();
+    figures.push(read());
+  }
+  return figures;
+}
+
 /** @param path of a file far larger than what is read of it at random */
 export async function measureRead(path: string): Promise<ReadResult> {
-  await dropCaches();
-  const coldRandom = readRandomly(path);
+  const sequential = await coldly(() => readAll(path));
+  const warm = Array.from({ length: warmPasses }, () => readAll(path));
+  const random = await coldly(() => readRandomly(path));
   const warmRandom = readRandomly(path);
-  await dropCaches();
-  const coldSequential = readAll(path);
-  const passes = Array.from({ length: warmPasses }, () => readAll(path));
-  return { coldSequential, warmSequential: Math.max(...passes), coldRandom, warmRandom };
+  return {
+    firstSequential: sequential[0] ?? Number.NaN,
+    coldSequential: median(sequential),
+    warmSequential: median(warm),
+    coldRandom: median(random),
+    warmRandom,
+  };
 }

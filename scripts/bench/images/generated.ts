@@ -68,7 +68,7 @@ export function applicationTree(folder: string, files: number, version: 1 | 2): 
   const entries = Array.from({ length: count }, (_, index) => {
     const dice = new Dice(`${folder} ${index}`, 4);
     const seed = `${folder} content ${index}`;
-    // Most files are small, some are thirty times as large.
+    // From 500 bytes to 64 KB, as many between each power of two and the next.
     const sizeBytes = Math.floor(500 * 2 ** (dice.below(70) / 10));
     const isAsset = dice.below(100) < assetShare * 100;
     const content = isAsset ? randomBytes(seed, sizeBytes) : programText(seed, sizeBytes);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mirrorOf } from "../../../scripts/lib/apt.ts";
+import { mirrorOf, securityMirrorOf } from "../../../scripts/lib/apt.ts";
 
 describe("mirrorOf()", () => {
   test.each([
@@ -18,5 +18,16 @@ describe("mirrorOf()", () => {
       undefined,
     );
     expect(mirrorOf("URIs: http://deb.debian.org/debian-security\n")).toBe(undefined);
+  });
+});
+
+describe("securityMirrorOf()", () => {
+  test("finds the archive of security updates beside the other", () => {
+    const sources = [
+      "deb http://m.example/debian bookworm main",
+      "deb http://m.example/debian-security/ bookworm-security main",
+    ];
+    expect(securityMirrorOf(sources.join("\n"))).toBe("http://m.example/debian-security");
+    expect(securityMirrorOf(sources[0] ?? "")).toBe(undefined);
   });
 });

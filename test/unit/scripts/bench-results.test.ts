@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { goalTable, reaches } from "../../../scripts/bench/family/goal-table.ts";
 import { imageTables } from "../../../scripts/bench/family/image-tables.ts";
 import { readFamilyOptions } from "../../../scripts/bench/family/options.ts";
-import { parseStat } from "../../../scripts/bench/family/process-usage.ts";
+import { cpuSeconds, parseStat, watchMemory } from "../../../scripts/bench/family/process-usage.ts";
 import {
   type ImageResult,
   maxOfMedians,
@@ -10,6 +10,7 @@ import {
   type RoundResult,
   sumOfMedians,
 } from "../../../scripts/bench/family/results.ts";
+import { runCommand } from "../../../scripts/lib/process.ts";
 import type { ContenderName } from "../../../scripts/bench/family/contenders.ts";
 
 const noMemory = { ownBytes: 0, childrenBytes: 0 };
@@ -105,6 +106,10 @@ describe("goalTable()", () => {
     ]);
   });
 
+  test("says what an image adds only if its sibling was there", () => {
+    expect(row("new on disk: model:2")).toEqual([]);
+  });
+
   test("judges nothing where the peer is missing, and leaves out what nobody measured", () => {
     expect(row("pull of the family")[1]).toContain("| – | ≤ 0.6× | ≤ 0.35× | – |");
     expect(row("600 MiB of weights")).toEqual([]);
@@ -125,6 +130,26 @@ describe("parseStat()", () => {
   test("is not confused by a name with blanks and parentheses", () => {
     const text = "42 (a b) (c)) S 7 42 42 0 -1 4194304 99 0 0 0 1 2 30 400 20 0 1 0 5 6";
     expect(parseStat(text)).toEqual({ pid: 42, parentPid: 7, cpuTicks: 433 });
+  });
+});
+
+describe("cpuSeconds()", () => {
+  test("counts children that have ended", async () => {
+    const before = cpuSeconds(process.pid);
+    await runCommand(["sh", "-c", "head --bytes=200M /dev/zero | sha256sum"]);
+    expect(cpuSeconds(process.pid)).toBeGreaterThan(before);
+  });
+
+  test("is zero for a process that is gone", () => {
+    expect(cpuSeconds(2 ** 30)).toBe(0);
+  });
+});
+
+describe("watchMemory()", () => {
+  test("counts a process from when it is asked to", () => {
+    const { ownBytes, childrenBytes } = watchMemory(process.pid).stop();
+    expect(ownBytes).toBeGreaterThan(1_000_000);
+    expect(childrenBytes).toBe(0);
   });
 });
 
