@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { noteRows } from "../util/garbage.ts";
 import { emitBehind, emitDataBlocks, emitPackedMap } from "./emit-content.ts";
 import {
   blockSizeBytes,
@@ -112,6 +113,7 @@ function emitInodes(plan: ImagePlan, stream: ImageStream): void {
     writeInodeRecord(stream.view, stream.claim(inodeSizeBytes(record.isExtended)), record);
     if (xattrs.length > 0) stream.write(plan.xattrs.encodeBody(xattrs));
     emitBehind(plan, stream, number);
+    noteRows();
   }
   if (plan.packed !== undefined) emitPackedInode(plan, plan.packed, stream);
 }

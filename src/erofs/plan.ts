@@ -10,6 +10,7 @@
  */
 import { AppError } from "../errors.ts";
 import { alignUp } from "../util/bytes.ts";
+import { noteRows } from "../util/garbage.ts";
 import { type BlockOf } from "./chunk-map.ts";
 import { clusterMapBytes } from "./cluster-map.ts";
 import type { CompressionAlgorithm, Packing } from "./compression.ts";
@@ -179,6 +180,7 @@ function placeInodes(
     plan.nids[number] = slots.place(headBytes + content.behindBytes);
     dataBlocks += content.dataBlocks;
     if (slots.sizeBytes / slotSizeBytes > uint32Max || dataBlocks > uint32Max) throw tooLarge();
+    noteRows();
   }
   const packed = planPackedInode(places, slots);
   if (slots.sizeBytes / slotSizeBytes > uint32Max) throw tooLarge();

@@ -10,6 +10,7 @@
  */
 import { AppError } from "../errors.ts";
 import { type ByteString, compareByteStrings, displayName } from "../util/byte-string.ts";
+import { noteRows } from "../util/garbage.ts";
 import type { FileTree } from "./file-tree.ts";
 import type { InodeRef } from "./inode-table.ts";
 import type { NameRef } from "./name-table.ts";
@@ -66,7 +67,8 @@ export class TreeIndex {
     for (let at = start; at < start + count; at++) {
       const name = this.tree.names.textOf(this.#names[at]!);
       if (!isSelfIn && name > selfName) isSelfIn = add(selfName, number) >= 0;
-      if (!isParentIn && name > parentName) isParentIn = add(parentName, this.#parents[number]!) >= 0;
+      if (!isParentIn && name > parentName)
+        isParentIn = add(parentName, this.#parents[number]!) >= 0;
       add(name, this.#numberOf(this.#names[at]!));
     }
     if (!isSelfIn) add(selfName, number);
@@ -101,6 +103,7 @@ export class TreeIndex {
       this.#counts[number] = sorted.length;
       this.#names.set(sorted, named);
       named += sorted.length;
+      noteRows(sorted.length);
       // `.` and the name it has in its parent, for which the root has `..`.
       this.linkCounts[number] = 2;
       const subdirectories: number[] = [];

@@ -24,14 +24,10 @@ import { listXattrs } from "../../ffi/xattr.ts";
 import { AppError, describeError } from "../errors.ts";
 import { FileTree } from "../erofs/file-tree.ts";
 import type { InodeRef } from "../erofs/inode-table.ts";
-import {
-  fileType,
-  type FileContent,
-  type Inode,
-  type Xattr,
-} from "../erofs/tree.ts";
+import { fileType, type FileContent, type Inode, type Xattr } from "../erofs/tree.ts";
 import { defined } from "../util/assert.ts";
 import { compareByteStrings, displayName, type ByteString } from "../util/byte-string.ts";
+import { noteRows } from "../util/garbage.ts";
 import { type ContentOptions, type ContentSource, storeContent } from "./file-content.ts";
 import { XattrLists } from "./xattr-lists.ts";
 
@@ -76,6 +72,7 @@ class TreeReader {
         const name = frame.names[frame.next++];
         if (name === undefined) this.#leave();
         else await this.#readEntry(frame, name);
+        noteRows();
       }
       return { tree: this.#tree, contentBytes: this.#contentBytes };
     } catch (error) {

@@ -103,11 +103,7 @@ export class TreePaths {
   }
 
   /** A directory like that of the layers below, so that it does not hide that one's attributes. */
-  #makeParent(
-    steps: readonly PathStep<InodeRef>[],
-    parent: InodeRef,
-    entry: TarEntry,
-  ): InodeRef {
+  #makeParent(steps: readonly PathStep<InodeRef>[], parent: InodeRef, entry: TarEntry): InodeRef {
     const directory = this.#inodes.makeParent(
       this.#lower.findDirectory(steps.map(({ name }) => name)),
       parent,

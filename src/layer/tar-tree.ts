@@ -21,6 +21,7 @@ import { fileType, holeChunk, type ChunkRef } from "../erofs/tree.ts";
 import { TarReader } from "../tar/reader.ts";
 import type { TarEntry } from "../tar/entry.ts";
 import { displayName, type ByteString } from "../util/byte-string.ts";
+import { noteRows } from "../util/garbage.ts";
 import type { ContentOptions } from "./file-content.ts";
 import type { LayerTree } from "./directory-tree.ts";
 import { TarInodes } from "./tar-inodes.ts";
@@ -92,6 +93,7 @@ class TarTreeBuilder {
   async build(): Promise<TarTree> {
     for (let entry = await this.#reader.next(); entry; entry = await this.#reader.next()) {
       await this.#apply(entry);
+      noteRows();
     }
     for (const time of this.#directoryTimes) this.#setDirectoryTime(time);
     if (this.#paths.hasRemoved) this.#sink.recount(chunksOf(this.#tree));
@@ -153,7 +155,8 @@ class TarTreeBuilder {
       return;
     }
     // Containerd's mknod(2) does not replace anything.
-    if (this.#tree.child(parent, whiteout.name) !== undefined) throw pathError("the layer has what it deletes");
+    if (this.#tree.child(parent, whiteout.name) !== undefined)
+      throw pathError("the layer has what it deletes");
     this.#paths.add(parent, whiteout.name, this.#inodes.makeWhiteout(entry));
   }
 

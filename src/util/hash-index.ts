@@ -39,7 +39,7 @@ export class HashIndex {
       if (old[at + 1] !== 0) put(this.#slots, old[at]!, old[at + 1]!);
     }
     // Given back at once, not at a collection.
-    (old.buffer as ArrayBuffer).transfer(0);
+    old.buffer.transfer(0);
   }
 }
 

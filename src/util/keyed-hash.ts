@@ -25,7 +25,7 @@ export function keyedHash(number: number, text: string): number {
   let last = text.length << 24;
   for (let shift = 0; at < text.length; at++, shift += 8) last |= text.charCodeAt(at) << shift;
   compress(last);
-  state[2]! ^= 0xff;
+  state[2] ^= 0xff;
   for (let round = 0; round < finalRounds; round++) mix();
   return (state[1] ^ state[3]) >>> 0;
 }
