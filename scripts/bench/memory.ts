@@ -59,8 +59,7 @@ async function measure(way: Way, scratch: string, tar: string): Promise<Peak> {
   await using daemon = await TestDaemon.start(folder.path, { logLevel: "info", containerd });
   const durationMs = await way(daemon, tar, new ContentFolder(root));
   const peakMiB = memoryMiB(daemon.pid, "VmHWM");
-  const isDone = (message: string) => message.startsWith("successfully auto-converted");
-  if (!daemon.logMessages().some(isDone)) throw new Error(`not converted:\n${daemon.logEnd()}`);
+  if (daemon.loggedConversions() !== 1) throw new Error(`not converted:\n${daemon.logEnd()}`);
   await daemon.stop();
   return { peakMiB, seconds: durationMs / 1000 };
 }

@@ -32,8 +32,7 @@ describe("the daemon", () => {
     await runCommand(["tar", "-C", mount?.source ?? "", "-xf", tar]);
     await snapshots.commit("committed", "commit");
     expect(memoryMiB(daemon.pid, "VmHWM")).toBeLessThan(peakMiBMax);
-    const isDone = (message: string) => message.startsWith("successfully auto-converted");
-    expect(daemon.logMessages().filter(isDone)).toHaveLength(2);
+    expect(daemon.loggedConversions()).toBe(2);
     await snapshots.removeAll();
     await daemon.stop();
   }, 120_000);
