@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- conversion|pull|family] [flags]`: figures of this machine, as Markdown tables
- * and as JSON. Several rounds, medians; peers side by side in the same run.
+ * `npm run bench [-- conversion|memory|pull|family] [flags]`: figures of this machine, as Markdown
+ * tables and as JSON. Several rounds, medians; peers side by side in the same run.
  *
  * Flags are those of the family: `--set full|small`, `--only image,…`, `--rounds N`, `--out FILE`.
  *
@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { benchConversion } from "./bench/conversion.ts";
 import { familyFlags, readFamilyOptions } from "./bench/family/options.ts";
 import { benchFamily } from "./bench/family.ts";
+import { benchMemory } from "./bench/memory.ts";
 import { benchPull } from "./bench/pull.ts";
 import { build } from "./build.ts";
 import { runInScratch } from "./lib/scratch-run.ts";
@@ -19,6 +20,7 @@ const familyOptions = readFamilyOptions(values);
 
 const benchmarks: Readonly<Record<string, (scratch: string) => Promise<void>>> = {
   conversion: benchConversion,
+  memory: benchMemory,
   pull: benchPull,
   family: (scratch) => benchFamily(scratch, familyOptions),
 };
