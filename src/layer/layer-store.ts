@@ -22,6 +22,7 @@ import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
 import type { BlockRange } from "../store/layout.ts";
 import type { PackAllocator, Reservation } from "../store/pack-allocator.ts";
 import type { PublishedLayer } from "../store/publish.ts";
+import type { RewriteRequest } from "./rewrite.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
 import type { Logger } from "../util/logger.ts";
 import { Mutex } from "../util/mutex.ts";
@@ -29,8 +30,9 @@ import type { WorkerPool, WorkerThread } from "../workers.ts";
 
 /** Content that vanishes during a build three times in a row is no coincidence. */
 const attemptsMax = 3;
-/** After this time released layers that were in use are looked at again. */
-const retryMs = 30_000;
+/** After this time released layers that were in use are looked at again; then ever more seldom. */
+const retryMsMin = 30_000;
+const retryMsMax = 900_000;
 
 export interface ConversionCounts {
   done: number;
@@ -44,13 +46,19 @@ export interface ConversionCounts {
 
 export interface LayerStoreOptions {
   readonly builders: WorkerPool;
+  /** Builds layers anew in the background, beside conversions. */
+  readonly rewriter: WorkerPool;
   readonly housekeeper: WorkerPool;
   readonly allocator: PackAllocator;
   readonly mounts: LayerMounts;
   /** Whether a snapshot refers to the layer. */
   readonly isReferenced: (layerId: number) => boolean;
+  /** Gives all snapshots of a layer another one; resolves when that is durable. */
+  readonly moveSnapshots: (from: number, to: number) => Promise<void>;
   readonly findBlob: (key: BlobKey) => KnownLayer | undefined;
   readonly isPackEmpty: (packId: number) => boolean;
+  /** Layers were deleted, so bundles may have lost members. */
+  readonly onDeleted: () => void;
   readonly log: Logger;
 }
 
@@ -88,6 +96,7 @@ export class NodeLayerStore implements LayerStore {
   /** Released, but not deleted yet: somebody still has them. */
   readonly #unreleased = new Set<number>();
   #retry: Timer | undefined;
+  #retryMs = retryMsMin;
   #nextJob = 1;
 
   constructor(options: LayerStoreOptions) {
@@ -136,10 +145,62 @@ export class NodeLayerStore implements LayerStore {
   async release(layerIds: readonly number[]): Promise<void> {
     for (const layerId of layerIds) this.#unreleased.add(layerId);
     await this.#lock.run(() => this.#deleteUnused());
-    if (this.#unreleased.size === 0) return;
     clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => void this.release([]), retryMs);
+    if (this.#unreleased.size === 0) return;
+    this.#retryMs = layerIds.length > 0 ? retryMsMin : Math.min(2 * this.#retryMs, retryMsMax);
+    this.#retry = setTimeout(() => void this.release([]), this.#retryMs);
     this.#retry.unref();
+  }
+
+  /** Runs a task while nothing else changes the index. */
+  exclusively<Result>(task: () => Promise<Result>): Promise<Result> {
+    return this.#lock.run(task);
+  }
+
+  /**
+   * Builds a layer anew of its own content and gives it to all its snapshots. What is mounted stays
+   * as it is: the old image and its content go when nobody has them open any more.
+   *
+   * @returns undefined where no snapshot refers to the layer
+   * @throws AppError `unavailable` where the layer is being pulled just now
+   */
+  async rewrite(request: RewriteRequest): Promise<ConvertedLayer | undefined> {
+    const { layerId } = request;
+    const isWanted = await this.#lock.run(() => {
+      const isReferenced = this.#options.isReferenced(layerId);
+      if (isReferenced) this.#protect(layerId);
+      return isReferenced;
+    });
+    if (!isWanted) return undefined;
+    let isSettled = false;
+    const start: StartBuild<void> = (thread, job) =>
+      thread.call("rewriteLayer", { job, ...request });
+    try {
+      const { rewriter } = this.#options;
+      const { layer } = await this.#buildWithRetry(`${layerId}`, start, rewriter);
+      try {
+        if (layer.layerId !== layerId) await this.#move(layerId, layer.layerId);
+      } finally {
+        this.settle(layer.layerId);
+        this.settle(layerId);
+        isSettled = true;
+        await this.release([layerId, layer.layerId]);
+      }
+      return layer;
+    } finally {
+      if (!isSettled) this.settle(layerId);
+    }
+  }
+
+  #move(from: number, to: number): Promise<void> {
+    return this.#lock.run(async () => {
+      // Somebody is about to give the old one to a snapshot: it would be noted too late.
+      if ((this.#protected.get(from) ?? 0) > 1) {
+        throw new AppError("unavailable", `Layer ${from} is being pulled`);
+      }
+      await this.#options.moveSnapshots(from, to);
+      await this.#options.housekeeper.call("moveLayerBlobs", { from, to });
+    });
   }
 
   /** Answers a builder's request for blocks; a handler of the worker pool. */
@@ -206,7 +267,7 @@ export class NodeLayerStore implements LayerStore {
 
   /** Deletes what can be deleted of what was released; the rest waits for the next time. */
   async #deleteUnused(): Promise<void> {
-    const { housekeeper, allocator, isReferenced, isPackEmpty, log } = this.#options;
+    const { housekeeper, allocator, isReferenced, isPackEmpty, onDeleted, log } = this.#options;
     const unmounted: number[] = [];
     for (const layerId of this.#unreleased) {
       if (this.#protected.has(layerId)) continue;
@@ -217,8 +278,9 @@ export class NodeLayerStore implements LayerStore {
     try {
       const inUse = new Set(await housekeeper.call<number[]>("deleteLayers", unmounted));
       for (const layerId of unmounted) if (!inUse.has(layerId)) this.#unreleased.delete(layerId);
-      if (inUse.size > 0) log.warn({ layers: [...inUse] }, "layers wait: their images are in use");
+      if (inUse.size > 0) log.info({ layers: [...inUse] }, "layers wait: their images are in use");
       await allocator.deleteEmpty(isPackEmpty);
+      if (inUse.size < unmounted.length) onDeleted();
     } catch (error) {
       log.error({ layers: unmounted, reason: describeError(error) }, "cannot delete layers");
     }
@@ -229,15 +291,22 @@ export class NodeLayerStore implements LayerStore {
       await this.#options.mounts.evict(layerId);
       return true;
     } catch (error) {
-      this.#options.log.warn({ layerId, reason: describeError(error) }, "a layer stays mounted");
+      // A container goes on with the layer, which has been replaced or removed under it.
+      const isHeld = error instanceof AppError && error.code === "failed_precondition";
+      const fields = { layerId, reason: describeError(error) };
+      this.#options.log[isHeld ? "debug" : "warn"](fields, "a layer stays mounted");
       return false;
     }
   }
 
-  async #buildWithRetry<Result>(label: string, start: StartBuild<Result>): Promise<Built<Result>> {
+  async #buildWithRetry<Result>(
+    label: string,
+    start: StartBuild<Result>,
+    pool = this.#options.builders,
+  ): Promise<Built<Result>> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#options.builders.use((thread) => this.#buildOnce(thread, start));
+        return await pool.use((thread) => this.#buildOnce(thread, start));
       } catch (error) {
         const isTransient = error instanceof AppError && error.code === "unavailable";
         if (!isTransient || attempt === attemptsMax) throw error;

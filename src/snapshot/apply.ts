@@ -73,8 +73,9 @@ async function applyLocked(
   const layer = await layerStore.apply(blob, await baseOf(context, active), signal);
   try {
     // The same blob once more: a client that did not get the answer asks again.
-    if (active.appliedLayerId === undefined) await noteLayer(context, active, layer);
-    else if (active.appliedLayerId !== layer.layerId) throw cannotApplyOnTop(active);
+    const noted = context.metadata.findById(active.id)?.appliedLayerId;
+    if (noted === undefined) await noteLayer(context, active, layer);
+    else if (noted !== layer.layerId) throw cannotApplyOnTop(active);
   } catch (error) {
     layerStore.settle(layer.layerId);
     queue.addLayer(layer.layerId);

@@ -87,12 +87,20 @@ UPDATE snapshots SET applied_layer_id = $layerId, updated_ns = $nowNs, size_byte
   inodes = $inodes
 WHERE id = $id AND kind = 'active'`;
 
+/** An applied layer as it is now: it may have moved since the snapshot was looked at. */
 const commit = `
 UPDATE snapshots SET name = $name, parent_id = $parentId, kind = 'committed', labels = $labels,
-  created_ns = $nowNs, updated_ns = $nowNs, layer_id = $layerId, plain_reason = $plainReason,
+  created_ns = $nowNs, updated_ns = $nowNs,
+  layer_id = coalesce(applied_layer_id, $layerId), plain_reason = $plainReason,
   applied_layer_id = NULL,
   size_bytes = $sizeBytes, inodes = $inodes
 WHERE id = $id AND kind = 'active'`;
+
+const moveLayer = `
+UPDATE snapshots SET
+  layer_id = CASE layer_id WHEN $from THEN $to ELSE layer_id END,
+  applied_layer_id = CASE applied_layer_id WHEN $from THEN $to ELSE applied_layer_id END
+WHERE layer_id = $from OR applied_layer_id = $from`;
 
 const setValue = `
 INSERT INTO meta (key, value) VALUES ($key, $value)
@@ -124,6 +132,7 @@ export function prepareStatements(database: Database) {
     insert: one<never, Insert>(insert),
     apply: one<never, Apply>(apply),
     commit: one<never, Commit>(commit),
+    moveLayer: one<never, { from: number; to: number }>(moveLayer),
     setLabels: one<never, { name: string; labels: string; nowNs: bigint }>(
       "UPDATE snapshots SET labels = $labels, updated_ns = $nowNs WHERE name = $name",
     ),

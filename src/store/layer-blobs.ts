@@ -35,6 +35,11 @@ export function findLayerBlob(database: Database, key: BlobKey): KnownLayer | un
   return query.get(key.digest, key.root, key.place) ?? undefined;
 }
 
+/** The blobs of one layer are then those of another, which is the same. */
+export function moveLayerBlobs(database: Database, from: number, to: number): void {
+  database.query("UPDATE layer_blobs SET layer = ? WHERE layer = ?").run(to, from);
+}
+
 /** The caller holds the lock of the store. */
 export function enterLayerBlob(database: Database, row: BlobRow): void {
   database

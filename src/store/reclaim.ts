@@ -94,7 +94,7 @@ export function deleteLayers(
   paths: StorePaths,
   layerIds: readonly number[],
 ): number[] {
-  const inUse = layerIds.filter((layerId) => isInUse(imagePath(paths, layerId)));
+  const inUse = findInUse(paths, layerIds);
   for (const layerId of layerIds) {
     if (inUse.includes(layerId)) continue;
     const dead = database.transaction(() => forgetLayer(database, layerId)).immediate();
@@ -110,12 +110,17 @@ export function deleteLayers(
 const releaseWaitMs = 1_000;
 const releasePollMs = 10;
 
-function isInUse(image: string): boolean {
-  for (let waitedMs = 0; existsSync(image) && isOpenElsewhere(image); waitedMs += releasePollMs) {
-    if (waitedMs >= releaseWaitMs) return true;
+function findInUse(paths: StorePaths, layerIds: readonly number[]): number[] {
+  const isInUse = (layerId: number) => {
+    const image = imagePath(paths, layerId);
+    return existsSync(image) && isOpenElsewhere(image);
+  };
+  let inUse = layerIds.filter(isInUse);
+  for (let waitedMs = 0; inUse.length > 0 && waitedMs < releaseWaitMs; waitedMs += releasePollMs) {
     Bun.sleepSync(releasePollMs);
+    inUse = inUse.filter(isInUse);
   }
-  return false;
+  return inUse;
 }
 
 function forgetLayer(database: Database, layerId: number): BlockRange[] {

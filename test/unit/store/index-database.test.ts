@@ -5,6 +5,7 @@ import {
   allLayerIds,
   type ChunkRow,
   endOfPack,
+  findChunks,
   openIndex,
   rootId,
   usedPacks,
@@ -43,7 +44,7 @@ describe("openIndex()", () => {
   test("keeps all content of an index of version 1, as raw chunks", () => {
     using folder = scratchFolder("unit");
     using database = openMigrated(folder.path);
-    const raw = { encoding: 0, extents: null };
+    const raw = { encoding: 0, extents: null, setting: 0, stale: 0 };
     const chunks = database.query<ChunkRow, []>("SELECT * FROM chunks ORDER BY place").all();
     const first = firstBlockOfPack(1);
     expect(chunks).toEqual([
@@ -96,6 +97,35 @@ describe("openIndex()", () => {
   });
 });
 
+describe("findChunks()", () => {
+  test("finds no stale chunk, but the same content stored anew", () => {
+    using folder = scratchFolder("unit");
+    using database = openIndex(join(folder.path, "index.db"));
+    const hash = Buffer.alloc(32, 7);
+    const insert = database.query("INSERT INTO chunks VALUES (?, ?, 3, 100, 1, NULL, 1, 3, ?)");
+    insert.run(placeOf(firstBlockOfPack(1)), hash, 1);
+    insert.run(placeOf(firstBlockOfPack(1) + 1), hash, 1);
+    const found: number[] = [];
+    findChunks(database, [hash], ({ place }) => found.push(place));
+    expect(found).toEqual([]);
+    insert.run(placeOf(firstBlockOfPack(1) + 2), hash, 0);
+    findChunks(database, [hash], ({ place }) => found.push(place));
+    expect(found).toEqual([placeOf(firstBlockOfPack(1) + 2)]);
+    expect(() => insert.run(placeOf(firstBlockOfPack(1) + 3), hash, 0)).toThrow("UNIQUE");
+  });
+
+  test("goes by an index", () => {
+    using folder = scratchFolder("unit");
+    using database = openIndex(join(folder.path, "index.db"));
+    const plan = database
+      .query<{ detail: string }, []>(
+        "EXPLAIN QUERY PLAN SELECT * FROM chunks WHERE sha256 IN (?, ?) AND stale = 0",
+      )
+      .all();
+    expect(plan.map(({ detail }) => detail).join()).toContain("chunks_by_content");
+  });
+});
+
 describe("endOfPack()", () => {
   test("counts the bundle behind the last chunk", () => {
     using folder = scratchFolder("unit");
@@ -103,7 +133,8 @@ describe("endOfPack()", () => {
     expect(endOfPack(database, 1)).toBeUndefined();
     const block = firstBlockOfPack(1) + 10;
     database.run(`INSERT INTO bundles VALUES (${block}, 5, 131072, 3)`);
-    database.run(`INSERT INTO chunks VALUES (${placeOf(block, 9000)}, x'01', 3, 100, 0, NULL, 1)`);
+    const place = placeOf(block, 9000);
+    database.run(`INSERT INTO chunks VALUES (${place}, x'01', 3, 100, 0, NULL, 1, 3, 0)`);
     expect(endOfPack(database, 1)).toBe(block + 5);
     expect(endOfPack(database, 2)).toBeUndefined();
   });

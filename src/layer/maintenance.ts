@@ -1,0 +1,228 @@
+/**
+ * Work in the background on what is stored: compaction of mostly dead bundles, and recompressing
+ * what earlier settings have left.
+ *
+ * Both are the same work, building layers anew one after the other, and differ in which. Whatever
+ * ends it, nothing is half done: each layer is either as it was or new, and what is left to do is
+ * in the index. A layer that fails is left as it is, and none is built twice in a run.
+ *
+ * @module
+ */
+import { AppError, describeError } from "../errors.ts";
+import type { Compaction } from "../store/compaction.ts";
+import type { Encoding } from "../store/index-database.ts";
+import type { OutdatedLayer } from "../store/stale-chunks.ts";
+import type { Logger } from "../util/logger.ts";
+import type { WorkerPool } from "../workers.ts";
+import type { NodeLayerStore } from "./layer-store.ts";
+import type { Pacer } from "./pacer.ts";
+
+export type MaintenanceTask = "recompress" | "compact";
+
+/** Of the run that is going on, or of the last one since the start. Names as in the JSON. */
+export interface MaintenanceStatus {
+  readonly running: MaintenanceTask | null;
+  readonly layers_done: number;
+  readonly layers_failed: number;
+  readonly layers_left: number;
+  /** On disk: content and images. */
+  readonly written_bytes: number;
+  /** Why layers failed, or the run ended early: the last reason. */
+  readonly problem: string | null;
+}
+
+/** What a run would do. */
+export interface MaintenancePlan {
+  readonly layers: number;
+  /** Of content in files, that would be read. */
+  readonly content_bytes: number;
+}
+
+export interface MaintenanceOptions {
+  readonly layers: Pick<NodeLayerStore, "rewrite" | "exclusively">;
+  readonly housekeeper: Pick<WorkerPool, "call">;
+  readonly pacer: Pacer;
+  /** What new content is compressed with. */
+  readonly setting: Encoding;
+  /** Whether there is content that is to be stored anew. */
+  readonly hasStale: () => boolean;
+  /** Undefined: bundles are never compacted. */
+  readonly compactionDelayMs: number | undefined;
+  /** Whether recompressing was asked for and has not ended; outlives a restart. */
+  readonly memory: { isWanted: boolean };
+  readonly log: Logger;
+}
+
+const noProgress = {
+  layers_done: 0,
+  layers_failed: 0,
+  layers_left: 0,
+  written_bytes: 0,
+  problem: null as string | null,
+};
+
+export class Maintenance {
+  readonly #options: MaintenanceOptions;
+  #task: MaintenanceTask | null = null;
+  #progress = { ...noProgress };
+  #running: Promise<void> | undefined;
+  #isCompactionDue = false;
+  #timer: Timer | undefined;
+  #isClosed = false;
+
+  constructor(options: MaintenanceOptions) {
+    this.#options = options;
+  }
+
+  /** Goes on with what the last run of the daemon did not finish. */
+  start(): void {
+    this.#isCompactionDue = this.#options.hasStale();
+    this.#wake();
+  }
+
+  /** Layers were deleted: their bundles are looked at, all together, after a while. */
+  readonly compactLater = (): void => {
+    const { compactionDelayMs } = this.#options;
+    if (compactionDelayMs === undefined || this.#timer !== undefined || this.#isClosed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#isCompactionDue = true;
+      this.#wake();
+    }, compactionDelayMs);
+    this.#timer.unref();
+  };
+
+  /** Starts, or goes on with, rewriting all that the current setting would store otherwise. */
+  recompress(): MaintenanceStatus {
+    this.#options.memory.isWanted = true;
+    this.#wake();
+    return this.status();
+  }
+
+  /** Gives up recompressing; what is done stays done. */
+  async cancel(): Promise<MaintenanceStatus> {
+    this.#options.memory.isWanted = false;
+    if (this.#task === "recompress") await this.#interrupt();
+    this.#wake();
+    return this.status();
+  }
+
+  status(): MaintenanceStatus {
+    return { running: this.#task, ...this.#progress };
+  }
+
+  /** What `recompress` would do. */
+  async plan(): Promise<MaintenancePlan> {
+    const layers = await this.#outdated("recompress");
+    return { layers: layers.length, content_bytes: sumOf(layers) };
+  }
+
+  /** Interrupts what is going on; the next start goes on with it. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    await this.#interrupt();
+  }
+
+  async #interrupt(): Promise<void> {
+    this.#options.pacer.cancel();
+    await this.#running;
+  }
+
+  #wake(): void {
+    if (this.#running !== undefined || this.#isClosed) return;
+    this.#task = this.#nextTask();
+    if (this.#task === null) return;
+    this.#progress = { ...noProgress };
+    this.#options.pacer.reset();
+    this.#running = this.#run(this.#task).then(() => {
+      this.#running = undefined;
+      this.#task = null;
+      this.#wake();
+    });
+  }
+
+  #nextTask(): MaintenanceTask | null {
+    if (this.#options.memory.isWanted) return "recompress";
+    return this.#isCompactionDue ? "compact" : null;
+  }
+
+  /** Never rejects. */
+  async #run(task: MaintenanceTask): Promise<void> {
+    const { log, memory } = this.#options;
+    if (task === "compact") this.#isCompactionDue = false;
+    try {
+      if (task === "compact") await this.#condemn();
+      await this.#rewriteAll(task);
+    } catch (error) {
+      // Interrupted by the end of the daemon, the wish stays.
+      if (this.#isClosed) return;
+      this.#progress.problem = describeError(error);
+      log.warn({ task, reason: describeError(error) }, "work in the background ends early");
+    }
+    if (task === "recompress") memory.isWanted = false;
+    if (this.#progress.layers_done > 0) log.info({ task, ...this.#progress }, "layers rewritten");
+  }
+
+  async #condemn(): Promise<void> {
+    const { layers, housekeeper, setting, log } = this.#options;
+    if (setting === 0) return;
+    const found = await layers.exclusively(() =>
+      housekeeper.call<Compaction>("condemnBundles", setting),
+    );
+    if (found.bundles > 0) log.info({ ...found }, "compacting mostly dead bundles");
+  }
+
+  async #rewriteAll(task: MaintenanceTask): Promise<void> {
+    const seen = new Set<number>();
+    for (;;) {
+      const outdated = await this.#outdated(task);
+      const left = outdated.map(({ layer }) => layer).filter((layer) => !seen.has(layer));
+      this.#progress.layers_left = left.length;
+      const [layerId] = left;
+      if (layerId === undefined) return;
+      seen.add(layerId);
+      // Asks for its turn also where nothing is to be read or written.
+      await this.#options.pacer.pace(0);
+      const newId = await this.#rewrite(layerId, task);
+      if (newId !== undefined) seen.add(newId);
+    }
+  }
+
+  async #rewrite(layerId: number, task: MaintenanceTask): Promise<number | undefined> {
+    const { layers, log } = this.#options;
+    try {
+      const layer = await layers.rewrite({ layerId, recompresses: task === "recompress" });
+      if (layer === undefined) return undefined;
+      this.#progress.layers_done += 1;
+      this.#progress.written_bytes += layer.addedBytes;
+      const fields = { task, layerId, newLayerId: layer.layerId, addedBytes: layer.addedBytes };
+      log.info(fields, `layer ${layerId} is rewritten`);
+      return layer.layerId;
+    } catch (error) {
+      if (endsRun(error)) throw error;
+      this.#progress.layers_failed += 1;
+      this.#progress.problem = describeError(error);
+      const fields = { task, layerId, reason: describeError(error) };
+      log.error(fields, `layer ${layerId} cannot be rewritten`);
+      return undefined;
+    }
+  }
+
+  #outdated(task: MaintenanceTask): Promise<OutdatedLayer[]> {
+    const { housekeeper, setting } = this.#options;
+    const request = { setting: task === "recompress" ? setting : undefined };
+    return housekeeper.call<OutdatedLayer[]>("outdatedLayers", request);
+  }
+}
+
+/** Other layers would fail for the same reason. */
+function endsRun(error: unknown): boolean {
+  return (
+    error instanceof AppError && (error.code === "cancelled" || error.code === "resource_exhausted")
+  );
+}
+
+function sumOf(layers: readonly OutdatedLayer[]): number {
+  return layers.reduce((sum, { bytes }) => sum + bytes, 0);
+}
