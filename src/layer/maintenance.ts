@@ -74,10 +74,11 @@ export class Maintenance {
     this.#options = options;
   }
 
-  /** Goes on with what the last run of the daemon did not finish. */
+  /** Goes on with what the last run of the daemon did not finish, or did not begin. */
   start(): void {
     this.#isCompactionDue = this.#options.hasStale();
     this.#wake();
+    this.compactLater();
   }
 
   /** Layers were deleted: their bundles are looked at, all together, after a while. */

@@ -224,7 +224,8 @@ describe.skipIf(process.getuid?.() !== 0)("condemnBundles()", () => {
     const { folder, layerId } = await addMostlyDead();
     const usage = store.usage();
     const plan = condemnBundles(store.database, zstd.algorithm);
-    expect(plan).toMatchObject({ bundles: 1, layers: 1 });
+    expect(plan).toMatchObject({ layers: 1 });
+    expect(plan.freedBytes).toBeGreaterThan(plan.writtenBytes);
     expect(layersWithStale(store.database)).toMatchObject([{ layer: layerId }]);
     const rewritten = await store.rewrite(layerId, zstd);
     expect(rewritten.layerId).not.toBe(layerId);
@@ -271,7 +272,7 @@ describe.skipIf(process.getuid?.() !== 0)("condemnBundles()", () => {
     for (const folder of folders) shared.push((await store.add(folder, zstd)).layerId);
     store.delete(first.layerId);
     const usage = store.usage();
-    expect(condemnBundles(store.database, zstd.algorithm)).toMatchObject({ bundles: 1, layers: 3 });
+    expect(condemnBundles(store.database, zstd.algorithm)).toMatchObject({ layers: 3 });
     const rewritten: number[] = [];
     for (const layerId of shared) rewritten.push((await store.rewrite(layerId, zstd)).layerId);
     expect(store.usage()).toBeLessThan(usage / 2);

@@ -22,12 +22,26 @@ export interface DaemonOptions {
   readonly containerd?: { readonly address: string; readonly root: string };
   /** False: all layers are left to it. */
   readonly appliesLayers?: boolean;
+  readonly compression?: "auto" | "zstd" | "deflate" | "none";
+  /** How long after a deletion mostly dead bundles are looked for. */
+  readonly compactionDelayMs?: number;
+  /** Of work in the background. */
+  readonly bytesPerSecond?: number;
 }
 
 const logShownBytesMax = 4000;
 
+function maintenanceOf({ compactionDelayMs, bytesPerSecond }: DaemonOptions): object {
+  return {
+    ...(compactionDelayMs !== undefined && { compaction_delay_ms: compactionDelayMs }),
+    ...(bytesPerSecond !== undefined && { bytes_per_second: bytesPerSecond }),
+  };
+}
+
 function configText(options: DaemonOptions): string {
   return JSON.stringify({
+    compression: options.compression ?? "auto",
+    maintenance: maintenanceOf(options),
     api: { address: "127.0.0.1:0" },
     mount: { method: options.method ?? "auto", idle_timeout_ms: options.idleTimeoutMs ?? 100 },
     ...(options.chunkSizeBytes === undefined ? {} : { chunk_size: options.chunkSizeBytes }),
@@ -42,19 +56,20 @@ export class TestDaemon implements AsyncDisposable {
   readonly socket: string;
   readonly logFile: string;
   readonly #environment: Readonly<Record<string, string>>;
+  readonly #config: string;
   #service: Service | undefined;
 
   private constructor(folder: string, options: DaemonOptions) {
-    const config = join(folder, "config.json");
+    this.#config = join(folder, "config.json");
     this.root = join(folder, "root");
     this.socket = join(folder, "s.sock");
     this.logFile = join(folder, "daemon.log");
     mkdirSync(folder, { recursive: true });
-    writeFileSync(config, configText(options));
+    this.configure(options);
     this.#environment = {
       ROOT: this.root,
       ADDRESS: this.socket,
-      CONFIG: config,
+      CONFIG: this.#config,
       LOG_LEVEL: options.logLevel ?? "debug",
     };
   }
@@ -69,6 +84,11 @@ export class TestDaemon implements AsyncDisposable {
   get pid(): number {
     if (this.#service === undefined) throw new Error("the daemon does not run");
     return this.#service.pid;
+  }
+
+  /** How it is started the next time. */
+  configure(options: DaemonOptions): void {
+    writeFileSync(this.#config, configText(options));
   }
 
   /** Starts it again after `stop` or `kill`. */
