@@ -208,7 +208,7 @@ function imageFilesOf({ paths }: OpenRoot, layer: LayerRow): ImageFiles {
 function openLayerStore(
   { root, builders, rewriter, housekeeper, log }: Surroundings,
   mounts: NodeLayerMounts,
-  onDeleted: () => void,
+  onOutdated: () => void,
 ): NodeLayerStore {
   return new NodeLayerStore({
     builders,
@@ -223,7 +223,7 @@ function openLayerStore(
     },
     findBlob: (key) => findLayerBlob(root.index, key),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
-    onDeleted,
+    onOutdated,
     log,
   });
 }

@@ -38,7 +38,7 @@ async function startRun(waits: boolean): Promise<void> {
   let shown = "";
   for (;;) {
     const status = await callApi<MaintenanceStatus>("GET", "/recompress");
-    if (status.running === null) {
+    if (!status.wanted) {
       finish(status);
       return;
     }
@@ -51,8 +51,9 @@ async function startRun(waits: boolean): Promise<void> {
 
 function finish(status: MaintenanceStatus): void {
   printStatus(status);
-  if (status.problem === null) return;
-  throw new AppError("failed_precondition", `Not all was rewritten: ${status.problem}`, {
+  const { problem } = status.recompress;
+  if (problem === null) return;
+  throw new AppError("failed_precondition", `Not all was rewritten: ${problem}`, {
     remedy: "mend the cause and run it again: it goes on where it ended",
   });
 }
@@ -61,9 +62,9 @@ function printStatus(status: MaintenanceStatus): void {
   printLine(lineOf(status));
 }
 
-function lineOf(status: MaintenanceStatus): string {
-  const { layers_done: done, layers_failed: failed, layers_left: left } = status;
-  const task = status.running ?? "ended";
-  const written = formatSize(status.written_bytes);
-  return `${task}: ${done} layers rewritten, ${failed} failed, ${left} left, ${written} written`;
+function lineOf({ running, wanted, recompress }: MaintenanceStatus): string {
+  const { layers_done: done, layers_failed: failed, layers_left: left } = recompress;
+  const state = wanted ? (running === "recompress" ? "running" : "waiting") : "ended";
+  const written = formatSize(recompress.written_bytes);
+  return `${state}: ${done} layers rewritten, ${failed} failed, ${left} left, ${written} written`;
 }

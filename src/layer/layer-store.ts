@@ -57,8 +57,8 @@ export interface LayerStoreOptions {
   readonly moveSnapshots: (from: number, to: number) => Promise<void>;
   readonly findBlob: (key: BlobKey) => KnownLayer | undefined;
   readonly isPackEmpty: (packId: number) => boolean;
-  /** Layers were deleted, so bundles may have lost members. */
-  readonly onDeleted: () => void;
+  /** Layers were deleted or content was found lost: there may be something to store anew. */
+  readonly onOutdated: () => void;
   readonly log: Logger;
 }
 
@@ -267,7 +267,7 @@ export class NodeLayerStore implements LayerStore {
 
   /** Deletes what can be deleted of what was released; the rest waits for the next time. */
   async #deleteUnused(): Promise<void> {
-    const { housekeeper, allocator, isReferenced, isPackEmpty, onDeleted, log } = this.#options;
+    const { housekeeper, allocator, isReferenced, isPackEmpty, onOutdated, log } = this.#options;
     const unmounted: number[] = [];
     for (const layerId of this.#unreleased) {
       if (this.#protected.has(layerId)) continue;
@@ -280,7 +280,7 @@ export class NodeLayerStore implements LayerStore {
       for (const layerId of unmounted) if (!inUse.has(layerId)) this.#unreleased.delete(layerId);
       if (inUse.size > 0) log.info({ layers: [...inUse] }, "layers wait: their images are in use");
       await allocator.deleteEmpty(isPackEmpty);
-      if (inUse.size < unmounted.length) onDeleted();
+      if (inUse.size < unmounted.length) onOutdated();
     } catch (error) {
       log.error({ layers: unmounted, reason: describeError(error) }, "cannot delete layers");
     }
@@ -332,6 +332,7 @@ export class NodeLayerStore implements LayerStore {
       if (published.restoredChunks > 0) {
         const fields = { chunks: published.restoredChunks };
         this.#options.log.error(fields, "packs had lost content, it was written again");
+        this.#options.onOutdated();
       }
       const { layerId, addedBytes, inodes, reused } = published;
       return { layer: { layerId, addedBytes, inodes, reused }, result };

@@ -20,15 +20,22 @@ import type { Pacer } from "./pacer.ts";
 export type MaintenanceTask = "recompress" | "compact";
 
 /** Of the run that is going on, or of the last one since the start. Names as in the JSON. */
+export interface RunProgress {
+  layers_done: number;
+  layers_failed: number;
+  layers_left: number;
+  /** On disk: content and images. */
+  written_bytes: number;
+  /** Why layers failed, or the run ended early: the last reason. */
+  problem: string | null;
+}
+
 export interface MaintenanceStatus {
   readonly running: MaintenanceTask | null;
-  readonly layers_done: number;
-  readonly layers_failed: number;
-  readonly layers_left: number;
-  /** On disk: content and images. */
-  readonly written_bytes: number;
-  /** Why layers failed, or the run ended early: the last reason. */
-  readonly problem: string | null;
+  /** Recompressing was asked for, and runs or waits for its turn. */
+  readonly wanted: boolean;
+  readonly recompress: RunProgress;
+  readonly compact: RunProgress;
 }
 
 /** What a run would do. */
@@ -53,18 +60,17 @@ export interface MaintenanceOptions {
   readonly log: Logger;
 }
 
-const noProgress = {
-  layers_done: 0,
-  layers_failed: 0,
-  layers_left: 0,
-  written_bytes: 0,
-  problem: null as string | null,
-};
+function noProgress(): RunProgress {
+  return { layers_done: 0, layers_failed: 0, layers_left: 0, written_bytes: 0, problem: null };
+}
 
 export class Maintenance {
   readonly #options: MaintenanceOptions;
   #task: MaintenanceTask | null = null;
-  #progress = { ...noProgress };
+  readonly #progress: Record<MaintenanceTask, RunProgress> = {
+    recompress: noProgress(),
+    compact: noProgress(),
+  };
   #running: Promise<void> | undefined;
   #isCompactionDue = false;
   #timer: Timer | undefined;
@@ -81,7 +87,7 @@ export class Maintenance {
     this.compactLater();
   }
 
-  /** Layers were deleted: their bundles are looked at, all together, after a while. */
+  /** Layers were deleted, or content was lost: it is looked at, all together, after a while. */
   readonly compactLater = (): void => {
     const { compactionDelayMs } = this.#options;
     if (compactionDelayMs === undefined || this.#timer !== undefined || this.#isClosed) return;
@@ -109,7 +115,12 @@ export class Maintenance {
   }
 
   status(): MaintenanceStatus {
-    return { running: this.#task, ...this.#progress };
+    return {
+      running: this.#task,
+      wanted: this.#options.memory.isWanted,
+      recompress: { ...this.#progress.recompress },
+      compact: { ...this.#progress.compact },
+    };
   }
 
   /** What `recompress` would do. */
@@ -134,7 +145,6 @@ export class Maintenance {
     if (this.#running !== undefined || this.#isClosed) return;
     this.#task = this.#nextTask();
     if (this.#task === null) return;
-    this.#progress = { ...noProgress };
     this.#options.pacer.reset();
     this.#running = this.#run(this.#task).then(() => {
       this.#running = undefined;
@@ -156,13 +166,12 @@ export class Maintenance {
       if (task === "compact") await this.#condemn();
       await this.#rewriteAll(task);
     } catch (error) {
-      // Interrupted by the end of the daemon, the wish stays.
-      if (this.#isClosed) return;
-      this.#progress.problem = describeError(error);
+      // The wish stays at the end of the daemon; whoever cancels has taken it back already.
+      if (error instanceof AppError && error.code === "cancelled") return;
+      this.#progress[task].problem = describeError(error);
       log.warn({ task, reason: describeError(error) }, "work in the background ends early");
     }
     if (task === "recompress") memory.isWanted = false;
-    if (this.#progress.layers_done > 0) log.info({ task, ...this.#progress }, "layers rewritten");
   }
 
   async #condemn(): Promise<void> {
@@ -174,36 +183,43 @@ export class Maintenance {
     if (found.bundles > 0) log.info({ ...found }, "compacting mostly dead bundles");
   }
 
+  /** Until there is nothing that was not tried; layers that came meanwhile have their turn, too. */
   async #rewriteAll(task: MaintenanceTask): Promise<void> {
     const seen = new Set<number>();
     for (;;) {
-      const outdated = await this.#outdated(task);
-      const left = outdated.map(({ layer }) => layer).filter((layer) => !seen.has(layer));
-      this.#progress.layers_left = left.length;
-      const [layerId] = left;
-      if (layerId === undefined) return;
-      seen.add(layerId);
-      // Asks for its turn also where nothing is to be read or written.
-      await this.#options.pacer.pace(0);
-      const newId = await this.#rewrite(layerId, task);
-      if (newId !== undefined) seen.add(newId);
+      const outdated = (await this.#outdated(task)).map(({ layer }) => layer);
+      const left = outdated.filter((layer) => !seen.has(layer));
+      // Many compactions find nothing to do: what the last one did stays to be seen.
+      const isFirst = seen.size === 0 && (left.length > 0 || task === "recompress");
+      if (isFirst) this.#progress[task] = noProgress();
+      if (left.length === 0) return;
+      for (const [index, layerId] of left.entries()) {
+        this.#progress[task].layers_left = left.length - index;
+        seen.add(layerId);
+        // Asks for its turn also where nothing is to be read or written.
+        await this.#options.pacer.pace(0);
+        const newId = await this.#rewrite(layerId, task);
+        if (newId !== undefined) seen.add(newId);
+      }
+      this.#progress[task].layers_left = 0;
     }
   }
 
   async #rewrite(layerId: number, task: MaintenanceTask): Promise<number | undefined> {
     const { layers, log } = this.#options;
+    const progress = this.#progress[task];
     try {
       const layer = await layers.rewrite({ layerId, recompresses: task === "recompress" });
       if (layer === undefined) return undefined;
-      this.#progress.layers_done += 1;
-      this.#progress.written_bytes += layer.addedBytes;
+      progress.layers_done += 1;
+      progress.written_bytes += layer.addedBytes;
       const fields = { task, layerId, newLayerId: layer.layerId, addedBytes: layer.addedBytes };
       log.info(fields, `layer ${layerId} is rewritten`);
       return layer.layerId;
     } catch (error) {
       if (endsRun(error)) throw error;
-      this.#progress.layers_failed += 1;
-      this.#progress.problem = describeError(error);
+      progress.layers_failed += 1;
+      progress.problem = describeError(error);
       const fields = { task, layerId, reason: describeError(error) };
       log.error(fields, `layer ${layerId} cannot be rewritten`);
       return undefined;

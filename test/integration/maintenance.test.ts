@@ -222,7 +222,7 @@ describe("the compaction", () => {
     const container = mounted(await client.view("view", "second"));
     const before = packUsage();
     await client.remove("first");
-    await waitUntil(async () => (await status()).layers_done === 1, "nothing is rewritten");
+    await waitUntil(async () => (await status()).compact.layers_done === 1, "nothing is rewritten");
     await waitUntil(async () => (await status()).running === null, "it does not end");
     expect(readAll(container.path)).toEqual(files);
     expect(await fileDifferences(client, "second", files)).toEqual([]);
@@ -246,7 +246,7 @@ describe("the compaction", () => {
     await daemon.start();
     client[Symbol.dispose]();
     client = new SnapshotsClient(daemon.socket);
-    await waitUntil(async () => (await status()).layers_done === 1, "nothing is rewritten");
+    await waitUntil(async () => (await status()).compact.layers_done === 1, "nothing is rewritten");
     await waitUntil(async () => (await status()).running === null, "it does not end");
     expect(await fileDifferences(client, "second", files)).toEqual([]);
     await expectSound();

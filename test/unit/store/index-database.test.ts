@@ -10,6 +10,7 @@ import {
   rootId,
   usedPacks,
 } from "../../../src/store/index-database.ts";
+import { indexMigrations } from "../../../src/store/index-schema.ts";
 import { firstBlockOfPack, placeOf } from "../../../src/store/layout.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
@@ -68,6 +69,30 @@ describe("openIndex()", () => {
       [1],
     ]);
     expect(endOfPack(database, 1)).toBe(first + 3);
+  });
+
+  test("keeps all content of an index of version 3, none of it stale", () => {
+    using folder = scratchFolder("unit");
+    const path = join(folder.path, "index.db");
+    const [first, second] = [placeOf(firstBlockOfPack(1)), placeOf(firstBlockOfPack(1) + 9, 512)];
+    {
+      using old = new Database(path, { create: true });
+      for (const sql of indexMigrations.slice(0, 3)) old.run(sql);
+      old.run(`INSERT INTO chunks VALUES (${first}, x'01', 0, 4097, 2, NULL, 2)`);
+      old.run(`INSERT INTO chunks VALUES (${second}, x'01', 3, 4097, 0, NULL, 1)`);
+      old.run(`INSERT INTO layer_chunks VALUES (7, ${first}, 2), (7, ${second}, 1)`);
+      old.run("PRAGMA user_version = 3");
+    }
+    using database = openIndex(path);
+    const sql = "SELECT place, encoding, blocks, uses, setting, stale FROM chunks ORDER BY place";
+    expect(database.query(sql).values()).toEqual([
+      [first, 0, 2, 2, 0, 0],
+      [second, 3, 0, 1, 3, 0],
+    ]);
+    expect(database.query("SELECT place FROM layer_chunks").values()).toEqual([[first], [second]]);
+    expect(database.query("PRAGMA integrity_check").values()).toEqual([["ok"]]);
+    const tables = database.query("SELECT sql FROM sqlite_schema WHERE name = 'layer_chunks'");
+    expect(String(tables.values())).toContain("REFERENCES chunks (place)");
   });
 
   test("opens a migrated index again", () => {
