@@ -103,6 +103,8 @@ export async function openNode(
   const adoption = await mounts.adopt(mountEntries(), snapshotter.layersInUse());
   log.info(adoption, "mounts taken over");
   opened.defer(() => mounts.shutdown());
+  const store = layers;
+  opened.defer(() => store.close());
   opened.defer(() => snapshotter.close());
   await recoverStore(surroundings, layers);
   maintenance = openMaintenance(surroundings, layers, pacer);
@@ -112,7 +114,6 @@ export async function openNode(
   const checkpoints = setInterval(() => void checkpoint(surroundings), checkpointIntervalMs);
   opened.defer(() => clearInterval(checkpoints));
   const stack = opened.move();
-  const store = layers;
   return {
     paths: root.paths,
     snapshotter,

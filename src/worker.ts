@@ -120,8 +120,8 @@ const handlers = {
   },
 
   /** The layers that stay, because they are in use. */
-  deleteLayers(layerIds: readonly number[]): number[] {
-    return deleteLayers(database(), paths(), layerIds);
+  deleteLayers(request: { layerIds: readonly number[]; waits: boolean }): number[] {
+    return deleteLayers(database(), paths(), request.layerIds, request.waits);
   },
 
   moveLayerBlobs(request: { from: number; to: number }): void {

@@ -95,6 +95,8 @@ export class NodeLayerStore implements LayerStore {
   readonly #blobLocks = new KeyedMutex();
   /** Released, but not deleted yet: somebody still has them. */
   readonly #unreleased = new Set<number>();
+  /** Of them, those whose image was open when they were looked at. */
+  #inUse: ReadonlySet<number> = new Set();
   #retry: Timer | undefined;
   #retryMs = retryMsMin;
   #nextJob = 1;
@@ -147,9 +149,18 @@ export class NodeLayerStore implements LayerStore {
     await this.#lock.run(() => this.#deleteUnused());
     clearTimeout(this.#retry);
     if (this.#unreleased.size === 0) return;
-    this.#retryMs = layerIds.length > 0 ? retryMsMin : Math.min(2 * this.#retryMs, retryMsMax);
-    this.#retry = setTimeout(() => void this.release([]), this.#retryMs);
+    if (layerIds.length > 0) this.#retryMs = retryMsMin;
+    this.#retry = setTimeout(() => {
+      this.#retryMs = Math.min(2 * this.#retryMs, retryMsMax);
+      void this.release([]);
+    }, this.#retryMs);
     this.#retry.unref();
+  }
+
+  /** Deletes what can be deleted by now; the rest the next start finds. */
+  async close(): Promise<void> {
+    await this.release([]);
+    clearTimeout(this.#retry);
   }
 
   /** Runs a task while nothing else changes the index. */
@@ -276,7 +287,11 @@ export class NodeLayerStore implements LayerStore {
     }
     if (unmounted.length === 0) return;
     try {
-      const inUse = new Set(await housekeeper.call<number[]>("deleteLayers", unmounted));
+      // A loop device lets go of its image some moments later: worth waiting for the first time.
+      const waits = unmounted.some((layerId) => !this.#inUse.has(layerId));
+      const request = { layerIds: unmounted, waits };
+      const inUse = new Set(await housekeeper.call<number[]>("deleteLayers", request));
+      this.#inUse = inUse;
       for (const layerId of unmounted) if (!inUse.has(layerId)) this.#unreleased.delete(layerId);
       if (inUse.size > 0) log.info({ layers: [...inUse] }, "layers wait: their images are in use");
       await allocator.deleteEmpty(isPackEmpty);

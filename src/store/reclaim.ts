@@ -87,14 +87,16 @@ export function contentIn(database: Database, range: BlockRange): Iterable<Block
  * A layer whose image somebody has open stays: a container whose snapshot was removed under it may
  * still run on a mount we cannot see, and would read zeros where its content was.
  *
+ * @param waits for images that were unmounted just now
  * @returns the layers that stay
  */
 export function deleteLayers(
   database: Database,
   paths: StorePaths,
   layerIds: readonly number[],
+  waits = true,
 ): number[] {
-  const inUse = findInUse(paths, layerIds);
+  const inUse = findInUse(paths, layerIds, waits ? releaseWaitMs : 0);
   for (const layerId of layerIds) {
     if (inUse.includes(layerId)) continue;
     const dead = database.transaction(() => forgetLayer(database, layerId)).immediate();
@@ -110,13 +112,13 @@ export function deleteLayers(
 const releaseWaitMs = 1_000;
 const releasePollMs = 10;
 
-function findInUse(paths: StorePaths, layerIds: readonly number[]): number[] {
+function findInUse(paths: StorePaths, layerIds: readonly number[], waitMsMax: number): number[] {
   const isInUse = (layerId: number) => {
     const image = imagePath(paths, layerId);
     return existsSync(image) && isOpenElsewhere(image);
   };
   let inUse = layerIds.filter(isInUse);
-  for (let waitedMs = 0; inUse.length > 0 && waitedMs < releaseWaitMs; waitedMs += releasePollMs) {
+  for (let waitedMs = 0; inUse.length > 0 && waitedMs < waitMsMax; waitedMs += releasePollMs) {
     Bun.sleepSync(releasePollMs);
     inUse = inUse.filter(isInUse);
   }
