@@ -113,16 +113,19 @@ const releaseWaitMs = 1_000;
 const releasePollMs = 10;
 
 function findInUse(paths: StorePaths, layerIds: readonly number[], waitMsMax: number): number[] {
-  const isInUse = (layerId: number) => {
-    const image = imagePath(paths, layerId);
-    return existsSync(image) && isOpenElsewhere(image);
-  };
-  let inUse = layerIds.filter(isInUse);
+  const findIn = (ids: readonly number[]) => ids.filter((layerId) => isImageOpen(paths, layerId));
+  let inUse = findIn(layerIds);
   for (let waitedMs = 0; inUse.length > 0 && waitedMs < waitMsMax; waitedMs += releasePollMs) {
     Bun.sleepSync(releasePollMs);
-    inUse = inUse.filter(isInUse);
+    inUse = findIn(inUse);
   }
   return inUse;
+}
+
+/** Whether a mount, in any namespace, or anybody else has the image open. */
+export function isImageOpen(paths: StorePaths, layerId: number): boolean {
+  const image = imagePath(paths, layerId);
+  return existsSync(image) && isOpenElsewhere(image);
 }
 
 function forgetLayer(database: Database, layerId: number): BlockRange[] {
