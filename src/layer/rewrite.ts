@@ -76,7 +76,7 @@ export async function rewriteLayer(
   };
   const index = contentIndex(database);
   const entryBytes = layer.image_bytes / layer.inodes;
-  return build(options, ({ sink }) =>
+  return await build(options, ({ sink }) =>
     new TreeRewriter({ image: file.image, index, content, sink, budget, entryBytes }).read(),
   );
 }

@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { closeSync, linkSync, openSync, symlinkSync, truncateSync, writeSync } from "node:fs";
-import { mkdirSync, statSync, utimesSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readlinkSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { openFlag } from "../../ffi/constants.ts";
 import { close, open } from "../../ffi/file.ts";
@@ -101,6 +101,11 @@ async function addMostlyDead(): Promise<{ folder: string; layerId: number }> {
   return { folder, layerId };
 }
 
+function isOpenPack(fd: string): boolean {
+  const path = `/proc/self/fd/${fd}`;
+  return existsSync(path) && readlinkSync(path).endsWith(".pack");
+}
+
 describe.skipIf(process.getuid?.() !== 0)("a layer that is built anew", () => {
   test.each(transitions)("from %s shows the same, and needs it only once", async (_, from, to) => {
     const folder = await makeTree();
@@ -133,6 +138,16 @@ describe.skipIf(process.getuid?.() !== 0)("a layer that is built anew", () => {
       expect(store.usage()).toBeLessThanOrEqual(expected + rawBytes);
       store.delete(rewritten);
     }
+  });
+
+  test("may have a large image, and content all over the pack", async () => {
+    const inline = Array.from({ length: 3000 }, (_, at) => [`file-${at}`, `content ${at}`]);
+    const files = { ...Object.fromEntries(inline), ...manyDense(200) };
+    const folder = store.makeFolder(files);
+    const { layerId } = await store.add(folder, deflate);
+    const rewritten = await store.rewrite(layerId, zstd, true);
+    expect(readTree(store.mount(rewritten.layerId))).toEqual(readTree(folder));
+    expect(readdirSync("/proc/self/fd").filter(isOpenPack)).toEqual([]);
   });
 
   test("is the same layer where nothing is outdated", async () => {
