@@ -6,7 +6,6 @@
 import type { Database } from "bun:sqlite";
 import { openFlag } from "../ffi/constants.ts";
 import { close, open, syncFilesystem } from "../ffi/file.ts";
-import type { CompressionAlgorithm } from "./erofs/compression.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
 import { buildFromBlob, type BlobBuild } from "./layer/apply.ts";
@@ -128,7 +127,7 @@ const handlers = {
     moveLayerBlobs(database(), request.from, request.to);
   },
 
-  condemnBundles(algorithm: CompressionAlgorithm): Compaction {
+  condemnBundles(algorithm: Exclude<Encoding, 0>): Compaction {
     return condemnBundles(database(), algorithm);
   },
 
