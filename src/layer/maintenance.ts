@@ -60,6 +60,9 @@ export interface MaintenanceOptions {
   readonly log: Logger;
 }
 
+/** A layer that is being pulled, or has content that comes and goes, is tried so often in a run. */
+const attemptsMax = 3;
+
 function noProgress(): RunProgress {
   return { layers_done: 0, layers_failed: 0, layers_left: 0, written_bytes: 0, problem: null };
 }
@@ -185,44 +188,45 @@ export class Maintenance {
 
   /** Until there is nothing that was not tried; layers that came meanwhile have their turn, too. */
   async #rewriteAll(task: MaintenanceTask): Promise<void> {
-    const seen = new Set<number>();
+    const attempts = new Map<number, number>();
     for (;;) {
       const outdated = (await this.#outdated(task)).map(({ layer }) => layer);
-      const left = outdated.filter((layer) => !seen.has(layer));
+      const left = outdated.filter((layer) => (attempts.get(layer) ?? 0) < attemptsMax);
       // Many compactions find nothing to do: what the last one did stays to be seen.
-      const isFirst = seen.size === 0 && (left.length > 0 || task === "recompress");
+      const isFirst = attempts.size === 0 && (left.length > 0 || task === "recompress");
       if (isFirst) this.#progress[task] = noProgress();
       if (left.length === 0) return;
       for (const [index, layerId] of left.entries()) {
         this.#progress[task].layers_left = left.length - index;
-        seen.add(layerId);
+        attempts.set(layerId, (attempts.get(layerId) ?? 0) + 1);
         // Asks for its turn also where nothing is to be read or written.
         await this.#options.pacer.pace(0);
-        const newId = await this.#rewrite(layerId, task);
-        if (newId !== undefined) seen.add(newId);
+        for (const done of await this.#rewrite(layerId, task)) attempts.set(done, attemptsMax);
       }
       this.#progress[task].layers_left = 0;
     }
   }
 
-  async #rewrite(layerId: number, task: MaintenanceTask): Promise<number | undefined> {
+  /** The layers that need not be tried in this run again. */
+  async #rewrite(layerId: number, task: MaintenanceTask): Promise<readonly number[]> {
     const { layers, log } = this.#options;
     const progress = this.#progress[task];
     try {
       const layer = await layers.rewrite({ layerId, recompresses: task === "recompress" });
-      if (layer === undefined) return undefined;
+      if (layer === undefined) return [layerId];
       progress.layers_done += 1;
       progress.written_bytes += layer.addedBytes;
       const fields = { task, layerId, newLayerId: layer.layerId, addedBytes: layer.addedBytes };
       log.info(fields, `layer ${layerId} is rewritten`);
-      return layer.layerId;
+      return [layerId, layer.layerId];
     } catch (error) {
       if (endsRun(error)) throw error;
+      const fields = { task, layerId, reason: describeError(error) };
+      log.warn(fields, `layer ${layerId} cannot be rewritten`);
+      if (error instanceof AppError && error.code === "unavailable") return [];
       progress.layers_failed += 1;
       progress.problem = describeError(error);
-      const fields = { task, layerId, reason: describeError(error) };
-      log.error(fields, `layer ${layerId} cannot be rewritten`);
-      return undefined;
+      return [layerId];
     }
   }
 

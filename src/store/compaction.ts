@@ -28,7 +28,9 @@ export interface Compaction {
 
 interface Candidate {
   readonly block: BlockAddress;
+  /** For what is dead in it. */
   readonly freedBytes: number;
+  /** For what is alive. */
   readonly writtenBytes: number;
   readonly layers: number[];
 }
@@ -61,29 +63,40 @@ function planCompaction(
   }
 }
 
+interface CandidateRow {
+  readonly block: BlockAddress;
+  readonly blocks: number;
+  readonly size: number;
+  readonly live: number;
+  readonly layer: number;
+}
+
+/** Mostly dead bundles, with each layer that uses them, one after the other. */
+const mostlyDead = `
+WITH alive AS (
+  SELECT place >> 17 AS block, sum(size_bytes) AS live FROM chunks
+  WHERE blocks = 0 AND stale = 0 AND encoding = ? GROUP BY place >> 17
+), dying AS MATERIALIZED (
+  SELECT block, bundles.blocks AS blocks, bundles.size_bytes AS size, live
+  FROM alive JOIN bundles USING (block) WHERE live < bundles.size_bytes * ?
+)
+SELECT DISTINCT block, blocks, size, live, layer
+FROM layer_chunks JOIN dying ON dying.block = layer_chunks.place >> 17`;
+
 function findCandidates(database: Database, algorithm: CompressionAlgorithm): Candidate[] {
   const found = new Map<BlockAddress, Candidate>();
-  const bundles = database
-    .query<{ block: number; blocks: number; size: number; live: number }, [number, number]>(
-      `SELECT block, bundles.blocks, bundles.size_bytes AS size, live
-       FROM (SELECT place >> 17 AS block, sum(size_bytes) AS live FROM chunks
-             WHERE blocks = 0 AND stale = 0 AND encoding = ? GROUP BY place >> 17)
-         JOIN bundles USING (block)
-       WHERE live < size * ?`,
-    )
-    .iterate(algorithm, liveShareMax);
-  for (const { block, blocks, size, live } of bundles) {
+  const rows = database.query<CandidateRow, [number, number]>(mostlyDead);
+  for (const { block, blocks, size, live, layer } of rows.iterate(algorithm, liveShareMax)) {
+    const known = found.get(block);
+    if (known !== undefined) {
+      known.layers.push(layer);
+      continue;
+    }
     const storedBytes = blocks * blockBytes;
     const writtenBytes = Math.ceil((storedBytes * live) / size);
-    found.set(block, { block, freedBytes: storedBytes, writtenBytes, layers: [] });
+    const freedBytes = storedBytes - writtenBytes;
+    found.set(block, { block, freedBytes, writtenBytes, layers: [layer] });
   }
-  if (found.size === 0) return [];
-  const uses = database
-    .query<{ layer: number; block: number }, []>(
-      "SELECT DISTINCT layer, place >> 17 AS block FROM layer_chunks",
-    )
-    .iterate();
-  for (const { layer, block } of uses) found.get(block)?.layers.push(layer);
   return [...found.values()];
 }
 
@@ -99,7 +112,7 @@ function planOf(chosen: readonly Candidate[], images: ReadonlyMap<number, number
   let freedBytes = 0;
   let writtenBytes = 0;
   for (const candidate of chosen) {
-    freedBytes += candidate.freedBytes - candidate.writtenBytes;
+    freedBytes += candidate.freedBytes;
     writtenBytes += candidate.writtenBytes;
   }
   for (const layer of layers) writtenBytes += defined(images.get(layer), `layer ${layer}`);
@@ -111,7 +124,7 @@ function worstLayer(chosen: readonly Candidate[], images: ReadonlyMap<number, nu
   const gains = new Map<number, number>();
   for (const { layers, freedBytes, writtenBytes } of chosen) {
     for (const layer of layers) {
-      gains.set(layer, (gains.get(layer) ?? 0) + freedBytes - 2 * writtenBytes);
+      gains.set(layer, (gains.get(layer) ?? 0) + freedBytes - writtenBytes);
     }
   }
   const gainOf = (layer: number) => (gains.get(layer) ?? 0) / (images.get(layer) ?? 1);
