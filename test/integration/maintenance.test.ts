@@ -132,6 +132,7 @@ describe("dedup-snapshotter recompress", () => {
     writeFileSync(join(container.path, "own"), "own");
     await daemon.cli("recompress", "--wait");
     expect(images()).toHaveLength(4);
+    expect(await daemon.cli("recompress", "--dry-run")).toStartWith("0 layers");
     const seen = readAll(container.path);
     for (const [name, content] of files) expect(seen.get(name)?.equals(content)).toBe(true);
     expect(await fileDifferences(client, "base", files)).toEqual([]);
