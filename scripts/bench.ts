@@ -1,27 +1,34 @@
 /**
- * `npm run bench [-- conversion|pull]`: figures of this machine, as Markdown tables and as JSON.
- * Several rounds, medians; peers side by side in the same run.
+ * `npm run bench [-- conversion|pull|family] [flags]`: figures of this machine, as Markdown tables
+ * and as JSON. Several rounds, medians; peers side by side in the same run.
+ *
+ * Flags are those of the family: `--set full|small`, `--only image,…`, `--rounds N`, `--out FILE`.
  *
  * @module
  */
+import { parseArgs } from "node:util";
 import { benchConversion } from "./bench/conversion.ts";
+import { familyFlags, readFamilyOptions } from "./bench/family/options.ts";
+import { benchFamily } from "./bench/family.ts";
 import { benchPull } from "./bench/pull.ts";
 import { build } from "./build.ts";
 import { runInScratch } from "./lib/scratch-run.ts";
 
+const { values, positionals } = parseArgs({ options: familyFlags, allowPositionals: true });
+const familyOptions = readFamilyOptions(values);
+
 const benchmarks: Readonly<Record<string, (scratch: string) => Promise<void>>> = {
   conversion: benchConversion,
   pull: benchPull,
+  family: (scratch) => benchFamily(scratch, familyOptions),
 };
 
-const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(benchmarks);
+const names = positionals.length > 0 ? positionals : Object.keys(benchmarks);
+const unknown = names.find((name) => benchmarks[name] === undefined);
+if (unknown !== undefined) {
+  throw new Error(`No benchmark "${unknown}"; there are: ${Object.keys(benchmarks).join(", ")}`);
+}
 await build();
 await runInScratch(async (scratch) => {
-  for (const name of names) {
-    const benchmark = benchmarks[name];
-    if (benchmark === undefined) {
-      throw new Error(`No benchmark "${name}"; there are: ${Object.keys(benchmarks).join(", ")}`);
-    }
-    await benchmark(scratch);
-  }
+  for (const name of names) await benchmarks[name]?.(scratch);
 });

@@ -1,5 +1,5 @@
 /**
- * Entry of `npm run build|demo|fuzz|ok|test`: plain Node.js, for a fresh machine has no Bun.
+ * Entry of `npm run build|compare|demo|…`: plain Node.js, for a fresh machine has no Bun.
  *
  * Installs the pinned npm packages where they are missing or older than the lock file, finds the
  * Bun among them and runs `scripts/<name>.ts` with it. Arguments, signals and the exit code pass
@@ -78,7 +78,7 @@ function runScript(name, parameters) {
 
 const [name, ...parameters] = process.argv.slice(2);
 if (!name || !existsSync(join(project, "scripts", `${name}.ts`))) {
-  fail("Usage: node scripts/run.mjs build|demo|fuzz|ok|test [arguments]");
+  fail("Usage: node scripts/run.mjs bench|build|compare|demo|fuzz|ok|test [arguments]");
 }
 if (!isInstalled()) installPackages();
 runScript(name, parameters);

@@ -26,12 +26,12 @@ export async function runDaemon(config: Config): Promise<void> {
     process.exit(1);
   };
   await using started = new AsyncDisposableStack();
-  const node = await openNode(config, log, crash);
+  const containerd = new ContainerdClient(config.containerd.address);
+  started.defer(() => containerd[Symbol.dispose]());
+  const node = await openNode(config, log, containerd, crash);
   started.defer(() => node.close());
   const { address } = config;
   const { snapshotter: snapshots } = node;
-  const containerd = new ContainerdClient(config.containerd.address);
-  started.defer(() => containerd[Symbol.dispose]());
   const service = new DiffService({
     snapshots,
     blobs: containerd,

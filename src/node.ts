@@ -7,6 +7,8 @@ import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { realtimeNs } from "../ffi/time.ts";
 import type { Config } from "./config/schema.ts";
+import { openBlob } from "./containerd/content-store.ts";
+import type { BlobReader } from "./containerd/contract.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
@@ -34,7 +36,7 @@ import { findLayerBlob } from "./store/layer-blobs.ts";
 import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
-import { MiB } from "./util/bytes.ts";
+import { KiB, MiB } from "./util/bytes.ts";
 import type { Logger } from "./util/logger.ts";
 import type { Handlers } from "./util/thread-channel.ts";
 import type { WorkerConfiguration } from "./worker.ts";
@@ -43,7 +45,8 @@ import { WorkerPool } from "./workers.ts";
 /** Threads cost some megabytes each; they come back within milliseconds. */
 const threadIdleMs = 15_000;
 const checkpointIntervalMs = 5_000;
-const walBytesBeforeCheckpoint = 4 * MiB;
+/** Logs of this size are moved to their databases. */
+const logBytesMax = { snapshots: 4 * MiB, index: 256 * KiB } as const;
 
 export interface Node {
   readonly paths: StorePaths;
@@ -70,10 +73,14 @@ interface Surroundings {
   readonly housekeeper: WorkerPool;
 }
 
-/** @param onCrash is called when the process cannot be trusted any more */
+/**
+ * @param blobs containerd, for layers that are read again when their snapshot is committed
+ * @param onCrash is called when the process cannot be trusted any more
+ */
 export async function openNode(
   config: Config,
   log: Logger,
+  blobs: BlobReader,
   onCrash: (error: AppError) => void,
 ): Promise<Node> {
   await using opened = new AsyncDisposableStack();
@@ -99,7 +106,7 @@ export async function openNode(
   const mounts = await openMounts(surroundings);
   let maintenance: Maintenance | undefined;
   layers = openLayerStore(surroundings, mounts, () => maintenance?.compactLater());
-  const snapshotter = openSnapshotter(surroundings, mounts, layers);
+  const snapshotter = openSnapshotter(surroundings, mounts, layers, blobs);
   const adoption = await mounts.adopt(mountEntries(), snapshotter.layersInUse());
   log.info(adoption, "mounts taken over");
   opened.defer(() => mounts.shutdown());
@@ -222,7 +229,7 @@ function openLayerStore(
       root.metadata.moveLayer(from, to);
       return root.metadata.durable();
     },
-    findBlob: (key) => findLayerBlob(root.index, key),
+    findBlob: (key) => findLayerBlob(root.index, root.paths, key),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     onOutdated,
     log,
@@ -262,7 +269,9 @@ function openSnapshotter(
   { config, root, log, housekeeper }: Surroundings,
   mounts: NodeLayerMounts,
   layerStore: NodeLayerStore,
+  blobs: BlobReader,
 ): Snapshotter {
+  const content = { blobs, containerdRoot: config.containerd.root };
   return new Snapshotter({
     root: config.root,
     metadata: root.metadata,
@@ -271,6 +280,7 @@ function openSnapshotter(
     log,
     nowNs: realtimeNs,
     conversionEnabled: config.conversion.enabled,
+    openBlob: (note) => openBlob(content, note),
     trees: {
       removeTree: (path) => housekeeper.call("removeTree", path),
       syncFilesystem: (path) => housekeeper.call("syncFilesystem", path),
@@ -293,13 +303,18 @@ async function recoverStore(
 }
 
 async function checkpoint({ root, housekeeper, log }: Surroundings): Promise<void> {
-  const wal = statSync(`${root.paths.snapshotDatabase}-wal`, { throwIfNoEntry: false });
-  if (wal === undefined || wal.size < walBytesBeforeCheckpoint) return;
+  const { snapshotDatabase, indexDatabase } = root.paths;
   try {
-    await housekeeper.call("checkpoint");
+    if (hasLongLog(snapshotDatabase, logBytesMax.snapshots)) await housekeeper.call("checkpoint");
+    if (hasLongLog(indexDatabase, logBytesMax.index)) await housekeeper.call("truncateIndexLog");
   } catch (error) {
-    log.warn({ reason: describeError(error) }, "cannot checkpoint the snapshot database");
+    log.warn({ reason: describeError(error) }, "cannot checkpoint a database");
   }
+}
+
+function hasLongLog(database: string, sizeBytesMax: number): boolean {
+  const wal = statSync(`${database}-wal`, { throwIfNoEntry: false });
+  return wal !== undefined && wal.size >= sizeBytesMax;
 }
 
 async function readStatistics(

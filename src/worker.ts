@@ -6,9 +6,16 @@
 import type { Database } from "bun:sqlite";
 import { openFlag } from "../ffi/constants.ts";
 import { close, open, syncFilesystem } from "../ffi/file.ts";
+import { openTar } from "./decoder-thread.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
-import { buildFromBlob, type BlobBuild } from "./layer/apply.ts";
+import {
+  buildFromBlob,
+  inspectBlob,
+  type BlobBuild,
+  type BlobSurroundings,
+} from "./layer/apply.ts";
+import type { BlobSource } from "./layer/blob-bytes.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
 import { rewriteLayer, type RewriteRequest } from "./layer/rewrite.ts";
 import type { ImageFiles, MountMode } from "./mount/contract.ts";
@@ -20,7 +27,7 @@ import {
 } from "./mount/probe-compression.ts";
 import { probeMountMode, type ProbeResult } from "./mount/probe.ts";
 import { type Compaction, condemnBundles } from "./store/compaction.ts";
-import { type Encoding, openIndex } from "./store/index-database.ts";
+import { type Encoding, openIndex, truncateLog } from "./store/index-database.ts";
 import { moveLayerBlobs } from "./store/layer-blobs.ts";
 import type { BlockRange } from "./store/layout.ts";
 import type { StorePaths } from "./store/paths.ts";
@@ -33,6 +40,7 @@ import { verifyImage, type ImageIdentity } from "./store/verify-image.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
 import { checkpoint } from "./snapshot/metadata.ts";
 import { defined } from "./util/assert.ts";
+import { type CancelFlag, isCancelled } from "./util/cancel-flag.ts";
 import { ThreadChannel } from "./util/thread-channel.ts";
 
 export interface WorkerConfiguration {
@@ -56,7 +64,6 @@ declare const self: Worker;
 let configuration: WorkerConfiguration | undefined;
 let openDatabase: Database | undefined;
 const builtLayers = new Map<number, BuiltLayer>();
-const cancelledJobs = new Set<number>();
 
 function paths(): StorePaths {
   return defined(configuration, "the worker's configuration").paths;
@@ -73,6 +80,22 @@ function environment(job: number): BuildEnvironment {
   return { database: database(), paths: paths(), chunkBytes, codec, reserve };
 }
 
+/** A job that reads a blob. */
+interface BlobJob {
+  readonly job: number;
+  readonly blob: BlobSource;
+  readonly cancelFlag: CancelFlag;
+}
+
+function surroundings({ job, cancelFlag }: BlobJob): BlobSurroundings {
+  return {
+    isCancelled: () => isCancelled(cancelFlag),
+    read: (offsetBytes, lengthBytes) =>
+      channel.call<Uint8Array>("readBlob", { job, offsetBytes, lengthBytes }),
+    openTar,
+  };
+}
+
 const handlers = {
   configure(next: WorkerConfiguration): void {
     configuration = next;
@@ -83,28 +106,19 @@ const handlers = {
     builtLayers.set(request.job, built);
   },
 
-  async buildFromBlob(request: BlobBuild & { job: number }): Promise<AppliedBlob> {
+  async buildFromBlob(request: BlobBuild & BlobJob): Promise<AppliedBlob> {
     const { job } = request;
-    try {
-      const { layer, applied } = await buildFromBlob(environment(job), request, {
-        isCancelled: () => cancelledJobs.has(job),
-        read: (offsetBytes, lengthBytes) =>
-          channel.call<Uint8Array>("readBlob", { job, offsetBytes, lengthBytes }),
-      });
-      builtLayers.set(job, layer);
-      return applied;
-    } finally {
-      cancelledJobs.delete(job);
-    }
+    const built = await buildFromBlob(environment(job), request, surroundings(request));
+    builtLayers.set(job, built.layer);
+    return built.applied;
   },
 
   async rewriteLayer(request: RewriteRequest & { job: number }): Promise<void> {
     builtLayers.set(request.job, await rewriteLayer(environment(request.job), request, pace));
   },
 
-  /** Nobody waits for the build any more. */
-  cancel(job: number): void {
-    cancelledJobs.add(job);
+  inspectBlob(request: BlobJob): Promise<AppliedBlob> {
+    return inspectBlob(request.blob, surroundings(request));
   },
 
   publish(job: number): PublishedLayer {
@@ -163,6 +177,10 @@ const handlers = {
 
   checkpoint(): void {
     checkpoint(paths().snapshotDatabase);
+  },
+
+  truncateIndexLog(): void {
+    truncateLog(database());
   },
 
   probeMount(request: { method: "auto" | "file" | "loop" }): ProbeResult {

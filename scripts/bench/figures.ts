@@ -1,5 +1,6 @@
 /** What all benchmarks share: medians, and a report that says on which machine. */
-import { cpus, release } from "node:os";
+import { cpus, release, totalmem } from "node:os";
+import { GiB } from "../../src/util/bytes.ts";
 import { say } from "../lib/project.ts";
 
 /** The value below which this share of the values lies; NaN for none. */
@@ -12,6 +13,25 @@ export function median(values: readonly number[]): number {
   return percentile(values, 0.5);
 }
 
+/** The machine on which it was measured. */
+export function machine(): string {
+  const memory = `${Math.round(totalmem() / GiB)} GiB`;
+  return `${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, ${memory}, Linux ${release()}`;
+}
+
+function tableLine(cells: readonly string[]): string {
+  return `| ${cells.join(" | ")} |`;
+}
+
+/** The lines of a table whose first column is text and whose others are numbers. */
+export function tableLines(
+  heading: readonly string[],
+  rows: readonly (readonly string[])[],
+): string[] {
+  const rule = heading.map((_, index) => (index === 0 ? "---" : "---:"));
+  return [heading, rule, ...rows].map(tableLine);
+}
+
 /** Prints a Markdown table, and all results as JSON for whoever wants to look closer. */
 export function report(
   title: string,
@@ -19,11 +39,7 @@ export function report(
   rows: readonly (readonly string[])[],
   results: unknown,
 ): void {
-  const machine = `${cpus()[0]?.model ?? "?"}, ${cpus().length} cores, Linux ${release()}`;
-  const heading = [title, ...columns];
-  say(`\n${machine}; medians\n`);
-  say(`| ${heading.join(" | ")} |`);
-  say(`| ${heading.map((_, index) => (index === 0 ? "---" : "---:")).join(" | ")} |`);
-  for (const row of rows) say(`| ${row.join(" | ")} |`);
-  say(`\n${JSON.stringify({ machine, title, results })}\n`);
+  say(`\n${machine()}; medians\n`);
+  for (const line of tableLines([title, ...columns], rows)) say(line);
+  say(`\n${JSON.stringify({ machine: machine(), title, results })}\n`);
 }

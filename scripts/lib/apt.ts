@@ -64,6 +64,18 @@ export async function ensurePackages(names: readonly string[]): Promise<void> {
 
 /** The first `deb` source of the machine: where debootstrap gets other suites from. */
 export async function debianMirror(folder = "/etc/apt"): Promise<string> {
+  return (await firstSource(folder, mirrorOf)) ?? "http://deb.debian.org/debian";
+}
+
+/** The same of security updates. */
+export async function securityMirror(folder = "/etc/apt"): Promise<string> {
+  const found = await firstSource(folder, securityMirrorOf);
+  return found ?? "http://deb.debian.org/debian-security";
+}
+
+type MirrorReader = (sources: string) => string | undefined;
+
+async function firstSource(folder: string, read: MirrorReader): Promise<string | undefined> {
   const parts = join(folder, "sources.list.d");
   const names = existsSync(parts) ? await readdir(parts) : [];
   const files = [
@@ -73,14 +85,24 @@ export async function debianMirror(folder = "/etc/apt"): Promise<string> {
   ];
   for (const file of files) {
     if (!existsSync(file)) continue;
-    const mirror = mirrorOf(await readFile(file, "utf8"));
+    const mirror = read(await readFile(file, "utf8"));
     if (mirror !== undefined) return mirror;
   }
-  return "http://deb.debian.org/debian";
+  return undefined;
 }
 
 /** The first Debian archive of a sources file, of either format. */
 export function mirrorOf(sources: string): string | undefined {
-  const pattern = /^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+(https?:\/\/\S*\/debian\/?)(?:\s|$)/m;
-  return pattern.exec(sources)?.[1]?.replace(/\/$/, "");
+  return archiveOf(sources, "debian");
+}
+
+/** The same of security updates. */
+export function securityMirrorOf(sources: string): string | undefined {
+  return archiveOf(sources, "debian-security");
+}
+
+function archiveOf(sources: string, name: string): string | undefined {
+  const start = String.raw`^(?:URIs:|deb(?:\s+\[[^\]]*\])?)\s+`;
+  const source = String.raw`${start}(https?:\/\/\S*\/${name}\/?)(?:\s|$)`;
+  return new RegExp(source, "m").exec(sources)?.[1]?.replace(/\/$/, "");
 }

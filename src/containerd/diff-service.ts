@@ -6,7 +6,7 @@
 import { AppError, describeError } from "../errors.ts";
 import type { AppliedBlob, LayerBlob, Mount } from "../snapshot/contract.ts";
 import type { Logger } from "../util/logger.ts";
-import { blobFile } from "./content-store.ts";
+import { openBlob } from "./content-store.ts";
 import type { BlobReader, CallScope } from "./contract.ts";
 import { isLayerType, layerTarType, parseDigest, type Descriptor } from "./descriptor.ts";
 
@@ -74,14 +74,7 @@ export class DiffService {
 
   #blobOf({ blob, scope }: ApplyCall): LayerBlob | undefined {
     const { blobs, containerdRoot } = this.#options;
-    const parsed = parseDigest(blob.digest);
-    if (parsed === undefined) return undefined;
-    return {
-      digest: blob.digest,
-      sizeBytes: blob.sizeBytes,
-      file: blobFile(containerdRoot, parsed),
-      read: (offsetBytes, lengthBytes) =>
-        blobs.readBlob(blob.digest, offsetBytes, lengthBytes, scope),
-    };
+    if (parseDigest(blob.digest) === undefined) return undefined;
+    return openBlob({ blobs, containerdRoot }, { ...blob, namespace: scope.namespace }, scope);
   }
 }

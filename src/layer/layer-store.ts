@@ -12,6 +12,7 @@ import { AppError, describeError } from "../errors.ts";
 import type {
   AppliedBlob,
   BlobLayer,
+  BlobNote,
   ConvertedLayer,
   LayerBase,
   LayerBlob,
@@ -21,6 +22,7 @@ import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
 import type { BlockRange } from "../store/layout.ts";
 import type { Reservation } from "../store/pack-allocator.ts";
 import type { PublishedLayer } from "../store/publish.ts";
+import { cancel, makeCancelFlag } from "../util/cancel-flag.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
 import { Mutex } from "../util/mutex.ts";
 import type { WorkerPool, WorkerThread } from "../workers.ts";
@@ -51,6 +53,13 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
 
 /** Has a layer built by a worker thread, which keeps it under the number of the job. */
 type StartBuild<Result> = (thread: WorkerThread, job: number) => Promise<Result>;
+
+interface BlobJob {
+  readonly thread: WorkerThread;
+  readonly job: number;
+  readonly blob: LayerBlob;
+  readonly signal: AbortSignal;
+}
 
 interface Built<Result> {
   readonly layer: ConvertedLayer;
@@ -101,8 +110,18 @@ export class NodeLayerStore implements LayerStore {
     // One at a time: whoever comes second finds what the first has built.
     return this.#blobLocks.run([blob.digest], async () => {
       refuseCancelled(blob, signal);
-      return (await this.#findKnown(key)) ?? (await this.#applyNew(blob, base, key, signal));
+      return (await this.#reuse(key)) ?? (await this.#applyNew(blob, base, key, signal));
     });
+  }
+
+  find(blob: BlobNote, base: LayerBase): Promise<BlobLayer | undefined> {
+    return this.#findKnown(keyOf(blob, base));
+  }
+
+  inspect(blob: LayerBlob, signal: AbortSignal): Promise<AppliedBlob> {
+    return this.#options.builders.use((thread) =>
+      this.#readBlob("inspectBlob", { thread, job: this.#nextJob++, blob, signal }),
+    );
   }
 
   /** Counts and times a build. */
@@ -114,7 +133,8 @@ export class NodeLayerStore implements LayerStore {
       this.counts.done += 1;
       return built;
     } catch (error) {
-      this.counts.failed += 1;
+      const isPostponed = error instanceof AppError && error.code === "failed_precondition";
+      if (!isPostponed) this.counts.failed += 1;
       throw error;
     } finally {
       this.counts.running -= 1;
@@ -211,10 +231,16 @@ export class NodeLayerStore implements LayerStore {
     });
     if (known === undefined) return undefined;
     const { layer: layerId, inodes, diff_id: diffId, tar_bytes: tarBytes } = known;
-    const message = `layer ${key.digest} already has erofs image, skip conversion`;
-    this.#options.log.info({ blob: key.digest, layerId }, message);
-    this.counts.skipped += 1;
     return { layerId, addedBytes: 0, inodes, reused: true, diffId, tarBytes };
+  }
+
+  async #reuse(key: BlobKey): Promise<BlobLayer | undefined> {
+    const known = await this.#findKnown(key);
+    if (known === undefined) return undefined;
+    const message = `layer ${key.digest} already has erofs image, skip conversion`;
+    this.#options.log.info({ blob: key.digest, layerId: known.layerId }, message);
+    this.counts.skipped += 1;
+    return known;
   }
 
   async #applyNew(
@@ -226,24 +252,36 @@ export class NodeLayerStore implements LayerStore {
     const { digest } = blob;
     const { log } = this.#options;
     log.info({ blob: digest }, `detected new layer ${digest}, auto-converting to EROFS`);
-    const { layer, result } = await this.#build(digest, async (thread, job) => {
-      refuseCancelled(blob, signal);
-      const cancel = (): void => void thread.call("cancel", job).catch(() => undefined);
-      this.#blobs.set(job, blob);
-      signal.addEventListener("abort", cancel);
-      try {
-        const source = { digest, sizeBytes: blob.sizeBytes, file: blob.file };
-        return await thread.call<AppliedBlob>("buildFromBlob", { job, blob: source, base, key });
-      } finally {
-        signal.removeEventListener("abort", cancel);
-        this.#blobs.delete(job);
-      }
-    });
+    const { layer, result } = await this.#build(digest, (thread, job) =>
+      this.#readBlob("buildFromBlob", { thread, job, blob, signal }, { base, key }),
+    );
     const message = layer.reused
       ? `layer ${digest} already has erofs image, skip conversion`
       : `successfully auto-converted layer ${digest}`;
     log.info({ blob: digest, ...layer }, message);
     return { ...layer, ...result };
+  }
+
+  /** Has a worker thread read a blob, which it gets from here where it is no file. */
+  async #readBlob(
+    method: "buildFromBlob" | "inspectBlob",
+    { thread, job, blob, signal }: BlobJob,
+    parameters: object = {},
+  ): Promise<AppliedBlob> {
+    refuseCancelled(blob, signal);
+    const cancelFlag = makeCancelFlag();
+    const abort = (): void => cancel(cancelFlag);
+    this.#blobs.set(job, blob);
+    signal.addEventListener("abort", abort);
+    try {
+      const { digest, sizeBytes, file } = blob;
+      const source = { digest, sizeBytes, file };
+      const request = { job, blob: source, cancelFlag, ...parameters };
+      return await thread.call<AppliedBlob>(method, request);
+    } finally {
+      signal.removeEventListener("abort", abort);
+      this.#blobs.delete(job);
+    }
   }
 
   #protect(layerId: number): void {
@@ -286,6 +324,9 @@ export class NodeLayerStore implements LayerStore {
         this.#options.onOutdated();
       }
       const { layerId, addedBytes, inodes, reused } = published;
+      if (published.isImageRestored) {
+        this.#options.log.error({ layerId }, "an image was damaged, it was written again");
+      }
       return { layer: { layerId, addedBytes, inodes, reused }, result };
     } finally {
       if (!keepsAll) await this.#discard(thread, reservation.ranges);
@@ -311,7 +352,7 @@ export class NodeLayerStore implements LayerStore {
 }
 
 /** What decides how the layer turns out, but for what it takes from those below. */
-function keyOf({ digest }: LayerBlob, { root, lower }: LayerBase): BlobKey {
+function keyOf({ digest }: BlobNote, { root, lower }: LayerBase): BlobKey {
   const { mode, uid, gid } = root;
   const place = lower.length === 0 ? "first" : "upper";
   return { digest, root: `${mode.toString(8)} ${uid}:${gid}`, place };

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { AppError } from "../errors.ts";
 import type { Xattr } from "../erofs/tree.ts";
 import type { ByteString } from "../util/byte-string.ts";
 import type { ContentSource } from "./file-content.ts";
@@ -40,6 +41,14 @@ export interface LowerTree {
   find(path: ByteString): LowerEntry | undefined;
 }
 
+/** The layers below, as long as nobody knows them. */
+export const unknownLower: LowerTree = {
+  find(): never {
+    const problem = "the layer takes something from those below it, which are not known yet";
+    throw new AppError("failed_precondition", problem);
+  },
+};
+
 interface LowerNode {
   readonly path: ByteString;
   readonly entry: LowerEntry | undefined;
@@ -50,21 +59,10 @@ export class LowerLookup {
   /** Whether the layer would be another one on other layers. */
   wasAsked = false;
   readonly #tree: LowerTree | undefined;
-  readonly #resolver: PathResolver<LowerNode>;
+  #resolver: PathResolver<LowerNode> | undefined;
 
   constructor(tree: LowerTree | undefined) {
     this.#tree = tree;
-    const rootPath = "" as ByteString;
-    this.#resolver = new PathResolver<LowerNode>({
-      root: { path: rootPath, entry: tree?.find(rootPath) },
-      isDirectory: ({ entry }) => entry?.type === "directory",
-      linkTarget: ({ entry }) => (entry?.type === "symlink" ? entry.target : undefined),
-      child: (parent, name) => {
-        const path = (parent.path === "" ? name : `${parent.path}/${name}`) as ByteString;
-        const entry = tree?.find(path);
-        return entry === undefined ? undefined : { path, entry };
-      },
-    });
   }
 
   /** The directory of that path, symlinks followed; undefined for none. */
@@ -85,7 +83,22 @@ export class LowerLookup {
   #resolve(names: readonly ByteString[]): ByteString | undefined {
     this.wasAsked = true;
     if (this.#tree === undefined) return undefined;
+    this.#resolver ??= resolverOf(this.#tree);
     const steps = this.#resolver.tryResolve(names);
     return steps === undefined ? undefined : joinNames(steps);
   }
+}
+
+function resolverOf(tree: LowerTree): PathResolver<LowerNode> {
+  const rootPath = "" as ByteString;
+  return new PathResolver<LowerNode>({
+    root: { path: rootPath, entry: tree.find(rootPath) },
+    isDirectory: ({ entry }) => entry?.type === "directory",
+    linkTarget: ({ entry }) => (entry?.type === "symlink" ? entry.target : undefined),
+    child: (parent, name) => {
+      const path = (parent.path === "" ? name : `${parent.path}/${name}`) as ByteString;
+      const entry = tree.find(path);
+      return entry === undefined ? undefined : { path, entry };
+    },
+  });
 }

@@ -9,12 +9,17 @@
  * The directory of the snapshot stays empty. Where it is not, somebody wrote to it before, and the
  * blob is left to a differ that unpacks.
  *
+ * A snapshot without a parent may get one by Commit (detached.ts). So its blob is noted as well: if
+ * the layer turns out otherwise on the parent, Commit makes it again; and where it cannot be made
+ * without the layers below, Apply only looks at the blob and leaves the making to Commit.
+ *
  * @module
  */
 import { readdir, stat } from "node:fs/promises";
 import { AppError } from "../errors.ts";
 import { acquireChain, type SnapshotContext } from "./context.ts";
 import type { AppliedBlob, BlobLayer, LayerBlob, LayerBase, Mount } from "./contract.ts";
+import { isDetached } from "./detached.ts";
 import { idOfDirectory, type SnapshotDirectories } from "./directories.ts";
 import { layerDirectory } from "./mounts.ts";
 import type { SnapshotRecord } from "./rows.ts";
@@ -66,44 +71,108 @@ async function applyLocked(
   blob: LayerBlob,
   signal: AbortSignal,
 ): Promise<AppliedBlob | undefined> {
-  const { layerStore, queue } = context;
+  const { layerStore } = context;
   const untouched = await isUntouched(context, active);
-  if (!untouched && active.appliedLayerId === undefined) return undefined;
+  if (!untouched && !hasLayer(active)) return undefined;
   if (!untouched) throw cannotApplyOnTop(active);
-  const layer = await layerStore.apply(blob, await baseOf(context, active), signal);
+  const base = await baseOf(context, active);
+  const layer = await build(context, blob, base, signal);
   try {
     // The same blob once more: a client that did not get the answer asks again.
     // Looked at again, because a layer may be given another number meanwhile.
     const now = context.metadata.findById(active.id) ?? active;
-    if (now.appliedLayerId === undefined) await noteLayer(context, active, layer);
-    else if (now.appliedLayerId !== layer.layerId) throw cannotApplyOnTop(active);
+    if (!hasLayer(now)) await noteLayer(context, active, blob, layer);
+    else if (!isSame(now, blob, layer)) throw cannotApplyOnTop(active);
   } catch (error) {
-    layerStore.settle(layer.layerId);
-    queue.addLayer(layer.layerId);
+    if (layer.layerId !== undefined) dropLayer(context, layer.layerId);
     throw error;
   }
-  layerStore.settle(layer.layerId);
+  if (layer.layerId !== undefined) layerStore.settle(layer.layerId);
   return { diffId: layer.diffId, tarBytes: layer.tarBytes };
+}
+
+/** Whether a layer was applied to the snapshot. */
+export function hasLayer({ appliedLayerId, appliedBlob }: SnapshotRecord): boolean {
+  return appliedLayerId !== undefined || appliedBlob !== undefined;
+}
+
+/** No snapshot came to refer to the layer. */
+export function dropLayer({ layerStore, queue }: SnapshotContext, layerId: number): void {
+  layerStore.settle(layerId);
+  queue.addLayer(layerId);
+}
+
+/** A layer, or what is known of one that has to wait for its parent. */
+type Applied = BlobLayer | (AppliedBlob & { readonly layerId?: undefined });
+
+async function build(
+  { layerStore, log }: SnapshotContext,
+  blob: LayerBlob,
+  base: LayerBase,
+  signal: AbortSignal,
+): Promise<Applied> {
+  try {
+    return await layerStore.apply(blob, base, signal);
+  } catch (error) {
+    const needsLower = error instanceof AppError && error.code === "failed_precondition";
+    if (base.lower !== "unknown" || !needsLower) throw error;
+    const fields = { blob: blob.digest, reason: error.message };
+    log.info(fields, `layer ${blob.digest} is converted when it is committed`);
+    return await layerStore.inspect(blob, signal);
+  }
+}
+
+function isSame(active: SnapshotRecord, blob: LayerBlob, { layerId }: Applied): boolean {
+  if (layerId !== undefined || active.appliedLayerId !== undefined) {
+    return active.appliedLayerId === layerId;
+  }
+  return active.appliedBlob?.digest === blob.digest;
 }
 
 async function noteLayer(
   { metadata, nowNs }: SnapshotContext,
-  { id }: SnapshotRecord,
-  { layerId, addedBytes, inodes }: BlobLayer,
+  { id, parentId }: SnapshotRecord,
+  blob: LayerBlob,
+  layer: Applied,
 ): Promise<void> {
-  const usage = { sizeBytes: addedBytes, inodes };
-  metadata.apply({ id, layerId, nowNs: nowNs(), usage });
+  const note = parentId === undefined ? blob : undefined;
+  const { layerId } = layer;
+  const usage =
+    layer.layerId === undefined
+      ? { sizeBytes: 0, inodes: 0 }
+      : { sizeBytes: layer.addedBytes, inodes: layer.inodes };
+  metadata.apply({ id, layerId, blob: note, nowNs: nowNs(), usage });
   await metadata.durable();
 }
 
 /** What the layer lies on: its own directory says which attributes its root has by itself. */
 async function baseOf(context: SnapshotContext, active: SnapshotRecord): Promise<LayerBase> {
-  const { id, parentId } = active;
+  const { mode, uid, gid } = await stat(context.directories.upper(active.id));
+  const root = { mode, uid, gid };
+  if (isDetached(active)) return { root, lower: "unknown" };
+  return { root, lower: await lowerOf(context, active.id, active.parentId) };
+}
+
+/** What the layer of a snapshot lies on that gets this parent. */
+export async function baseOn(
+  context: SnapshotContext,
+  snapshotId: number,
+  parentId: number | undefined,
+): Promise<LayerBase> {
+  const lower = await lowerOf(context, snapshotId, parentId);
+  const { mode, uid, gid } = await stat(lower[0] ?? context.directories.upper(snapshotId));
+  return { root: { mode, uid, gid }, lower };
+}
+
+/** The directories of the parent and its ancestors, mounted and held for the snapshot. */
+async function lowerOf(
+  context: SnapshotContext,
+  snapshotId: number,
+  parentId: number | undefined,
+): Promise<string[]> {
   const chain = context.metadata.chain(parentId);
-  await acquireChain(context, id, chain);
-  const { mode, uid, gid } = await stat(context.directories.upper(id));
-  const lower = new Set(chain.map((link) => layerDirectory(context, link)));
-  return { root: { mode, uid, gid }, lower: [...lower] };
+  await acquireChain(context, snapshotId, chain);
+  return [...new Set(chain.map((link) => layerDirectory(context, link)))];
 }
 
 function cannotApplyOnTop({ name }: SnapshotRecord): AppError {

@@ -6,14 +6,16 @@
  * with its directory, and perhaps an image that the next start deletes; after it, a committed
  * snapshot, and perhaps a directory that the next start deletes.
  *
- * Where Apply has made the image already (apply.ts), only the transaction is left.
+ * Where Apply has made the image already (apply.ts), only the transaction is left; unless the
+ * snapshot now gets a parent on which the image has to be another one.
  *
  * @module
  */
 import { AppError, describeError } from "../errors.ts";
-import { isUntouched } from "./apply.ts";
+import { baseOn, dropLayer, hasLayer, isUntouched } from "./apply.ts";
 import { guardSteps, holderOf, requireSnapshot, type SnapshotContext } from "./context.ts";
-import type { CommitOptions, LayerState, Usage } from "./contract.ts";
+import type { BlobNote, CommitOptions, LayerState, Usage } from "./contract.ts";
+import { isDetached, refuseLostDeletions } from "./detached.ts";
 import { diskUsage } from "./disk-usage.ts";
 import { reasonField } from "./failures.ts";
 import { checkLabels, checkName } from "./limits.ts";
@@ -49,10 +51,11 @@ async function commitLocked(
   using _parent = parentId === undefined ? undefined : parentHolds.hold(parentId);
   await refuseChangesOnTop(context, active);
   await guardSteps(`Cannot commit snapshot "${key}" as "${name}"`, async () => {
-    const stored = await storeLayer(context, active, name);
+    const stored = await storeLayer(context, active, name, parentId);
     const { usage, isProtected } = stored;
     // In one step with the transaction: what is not protected may move at any time.
-    const layer = isProtected ? stored.layer : layerNow(context, active, stored.layer);
+    const { appliedLayerId } = metadata.findById(active.id) ?? active;
+    const layer = isProtected ? stored.layer : layerNow(appliedLayerId, stored.layer);
     const isImage = layer.kind === "image";
     try {
       const { labels } = options;
@@ -60,19 +63,20 @@ async function commitLocked(
       metadata.commit({ id: active.id, name, parentId, labels, nowNs, layer, usage });
       await metadata.durable();
     } catch (error) {
-      if (isImage && isProtected) dropImage(context, layer.layerId);
+      if (isImage && isProtected) dropLayer(context, layer.layerId);
       throw error;
     }
     if (isImage && isProtected) context.layerStore.settle(layer.layerId);
     context.mounts.release(holderOf(active.id));
     if (isImage) context.queue.addDirectory(active.id);
+    // Nobody's any more, if another one took its place.
+    if (appliedLayerId !== undefined && isProtected) context.queue.addLayer(appliedLayerId);
   });
 }
 
 /** An applied layer may have been given another number since the snapshot was looked at. */
-function layerNow({ metadata }: SnapshotContext, { id }: SnapshotRecord, layer: LayerState) {
-  const layerId = metadata.findById(id)?.appliedLayerId;
-  return layerId === undefined ? layer : ({ kind: "image", layerId } as const);
+function layerNow(appliedLayerId: number | undefined, layer: LayerState): LayerState {
+  return appliedLayerId === undefined ? layer : { kind: "image", layerId: appliedLayerId };
 }
 
 /** In the order of containerd's checks. */
@@ -90,7 +94,7 @@ function requireActive(context: SnapshotContext, name: string, key: string): Sna
  * would take a mount and a full copy; no client of containerd writes between Apply and Commit.
  */
 async function refuseChangesOnTop(context: SnapshotContext, active: SnapshotRecord): Promise<void> {
-  if (active.appliedLayerId === undefined || (await isUntouched(context, active))) return;
+  if (!hasLayer(active) || (await isUntouched(context, active))) return;
   const problem = `Snapshot "${active.name}" was written to after a layer was applied to it`;
   throw new AppError("failed_precondition", problem, {
     remedy: "commit a snapshot right after Apply; make changes in another one on top of it",
@@ -108,11 +112,7 @@ function requireCommitParent(
     const problem = `Snapshot "${active.name}" has a parent, which a commit cannot change`;
     throw new AppError("invalid_argument", problem);
   }
-  if (active.appliedLayerId !== undefined) {
-    // What a layer without a parent deletes was not kept: there was nothing to delete it from.
-    const problem = `A layer was applied to snapshot "${active.name}" as one without a parent`;
-    throw new AppError("failed_precondition", problem);
-  }
+  if (!hasLayer(active)) refuseLostDeletions(active);
   const record = metadata.find(parent);
   if (record === undefined) throw new AppError("not_found", `Parent "${parent}" does not exist`);
   if (record.kind === "committed") return record.id;
@@ -123,9 +123,15 @@ async function storeLayer(
   context: SnapshotContext,
   active: SnapshotRecord,
   name: string,
+  parentId: number | undefined,
 ): Promise<StoredLayer> {
-  if (active.appliedLayerId !== undefined) {
-    const layer = { kind: "image", layerId: active.appliedLayerId } as const;
+  const { appliedLayerId, appliedBlob } = active;
+  const isMoved = isDetached(active) || parentId !== active.parentId;
+  if (appliedBlob !== undefined && (isMoved || appliedLayerId === undefined)) {
+    return rebaseLayer(context, active, appliedBlob, parentId);
+  }
+  if (appliedLayerId !== undefined) {
+    const layer = { kind: "image", layerId: appliedLayerId } as const;
     return { layer, usage: active.usage, isProtected: false };
   }
   if (!context.conversionEnabled) return storePlain(context, active, "conversion is switched off");
@@ -138,6 +144,24 @@ async function storeLayer(
     context.log.warn(fields, `layer ${name} stays a plain directory`);
     return storePlain(context, active, describeError(error));
   }
+}
+
+/** The layer of the blob on the parent it gets; mostly the one that Apply made without it. */
+async function rebaseLayer(
+  context: SnapshotContext,
+  active: SnapshotRecord,
+  note: BlobNote,
+  parentId: number | undefined,
+): Promise<StoredLayer> {
+  const { layerStore, openBlob } = context;
+  const base = await baseOn(context, active.id, parentId);
+  const { signal } = new AbortController();
+  const found = await layerStore.find(note, base);
+  const built = found ?? (await layerStore.apply(openBlob(note), base, signal));
+  const { layerId, addedBytes, inodes } = built;
+  const usage =
+    layerId === active.appliedLayerId ? active.usage : { sizeBytes: addedBytes, inodes };
+  return { layer: { kind: "image", layerId }, usage, isProtected: true };
 }
 
 async function storeImage(
@@ -170,10 +194,4 @@ async function storePlain(
   const usage = await diskUsage(directory);
   await trees.syncFilesystem(directory);
   return { layer: { kind: "plain", reason }, usage, isProtected: false };
-}
-
-/** The transaction failed: no snapshot came to refer to the image. */
-function dropImage({ layerStore, queue }: SnapshotContext, layerId: number): void {
-  layerStore.settle(layerId);
-  queue.addLayer(layerId);
 }

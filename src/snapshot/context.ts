@@ -3,7 +3,7 @@ import { AppError } from "../errors.ts";
 import type { HoldCounts } from "../util/hold-counts.ts";
 import type { KeyedMutex } from "../util/keyed-mutex.ts";
 import type { Logger } from "../util/logger.ts";
-import type { LayerMounts, LayerStore, TreeWorker } from "./contract.ts";
+import type { BlobNote, LayerBlob, LayerMounts, LayerStore, TreeWorker } from "./contract.ts";
 import type { SnapshotDirectories } from "./directories.ts";
 import { operationFailure } from "./failures.ts";
 import type { SnapshotMetadata } from "./metadata.ts";
@@ -22,6 +22,7 @@ export interface SnapshotContext {
   readonly nowNs: () => bigint;
   readonly conversionEnabled: boolean;
   readonly trees: TreeWorker;
+  readonly openBlob: (note: BlobNote) => LayerBlob;
   readonly overlayParameters: string;
   /** By key or name: one operation at a time changes what a name stands for. */
   readonly locks: KeyedMutex;

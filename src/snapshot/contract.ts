@@ -99,11 +99,17 @@ export interface ConvertedLayer {
   readonly reused: boolean;
 }
 
-/** A layer as a registry has it: a tar, perhaps compressed. */
-export interface LayerBlob {
+/** What is kept of a blob to open it again. */
+export interface BlobNote {
   /** Of the bytes as they are; `sha256:<hexadecimal>` or `sha512:<hexadecimal>`. */
   readonly digest: string;
   readonly sizeBytes: number;
+  /** containerd's, in which the blob is known. */
+  readonly namespace: string | undefined;
+}
+
+/** A layer as a registry has it: a tar, perhaps compressed. */
+export interface LayerBlob extends BlobNote {
   /** Where it lies as a file, if it does and we may read it. */
   readonly file: string;
   /** Reads a part of it where there is no file. */
@@ -114,8 +120,11 @@ export interface LayerBlob {
 export interface LayerBase {
   /** Of the root directory, where the layer says nothing of it; `mode` as `st_mode`. */
   readonly root: { readonly mode: number; readonly uid: number; readonly gid: number };
-  /** The directories of the layers below, images mounted; nearest first. */
-  readonly lower: readonly string[];
+  /**
+   * The directories of the layers below, images mounted; nearest first. `unknown`: there are some,
+   * but not yet.
+   */
+  readonly lower: readonly string[] | "unknown";
 }
 
 /** What a blob turned out to hold. */
@@ -142,10 +151,15 @@ export interface LayerStore {
    * its layer is still there.
    *
    * Rejects with `data_loss` where the blob is not the one the digest says, with `cancelled` after
-   * `signal`, with `unimplemented` where the blob is right, but cannot be made an image of.
+   * `signal`, with `unimplemented` where the blob is right, but cannot be made an image of; with
+   * `failed_precondition` where it takes something from layers below that are unknown.
    */
   apply(blob: LayerBlob, base: LayerBase, signal: AbortSignal): Promise<BlobLayer>;
-  /** Ends the protection that `convert` or `apply` gave; once for each, after the transaction. */
+  /** What `apply` would find without building: the layer of a blob that was applied before. */
+  find(blob: BlobNote, base: LayerBase): Promise<BlobLayer | undefined>;
+  /** What a blob holds; makes nothing of it. Rejects as `apply` does. */
+  inspect(blob: LayerBlob, signal: AbortSignal): Promise<AppliedBlob>;
+  /** Ends the protection that `convert`, `apply` or `find` gave; after the transaction. */
   settle(layerId: number): void;
   /** Deletes those of the layers that no snapshot refers to and nothing protects. */
   release(layerIds: readonly number[]): Promise<void>;

@@ -1,6 +1,7 @@
 /**
  * The directories of snapshots: `<root>/snapshots/<id>/fs` is what the snapshot adds to its parent
- * (the upper directory of the overlay), `<id>/work` is overlayfs's own.
+ * (the upper directory of the overlay), `<id>/work` is overlayfs's own, `<id>/below` is empty: what
+ * a snapshot lies on as long as its parent is unknown.
  *
  * A directory is made before its snapshot is in the metadata and deleted after it is gone from
  * there; so every snapshot has its directory, and one without a snapshot is garbage.
@@ -46,6 +47,10 @@ export class SnapshotDirectories {
     return join(this.path, String(id), "work");
   }
 
+  below(id: number): string {
+    return join(this.path, String(id), "below");
+  }
+
   /**
    * Makes the directory of a snapshot. The root of a layer hides that of the parent, so it gets
    * the parent's owner, group and permissions.
@@ -64,6 +69,11 @@ export class SnapshotDirectories {
     if (kind !== "active") return;
     await mkdir(this.work(id));
     await chmod(this.work(id), workMode);
+  }
+
+  /** Makes the empty directory, in that of a snapshot whose parent is unknown. */
+  createBelow(id: number): Promise<void> {
+    return mkdir(this.below(id), { mode: upperMode });
   }
 
   /** Resolves when what `create` made would be found after a loss of power. */

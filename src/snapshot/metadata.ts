@@ -10,11 +10,12 @@
 import type { Database } from "bun:sqlite";
 import { AppError } from "../errors.ts";
 import { defined } from "../util/assert.ts";
-import type { Labels, LayerState, SnapshotKind, Usage } from "./contract.ts";
+import type { BlobNote, Labels, LayerState, SnapshotKind, Usage } from "./contract.ts";
 import { openDatabase } from "./database.ts";
 import type { SnapshotFilter } from "./filter.ts";
 import {
   chainLinkOf,
+  encodeBlob,
   encodeLabels,
   recordOf,
   type ChainLink,
@@ -49,7 +50,10 @@ export interface NewLayer {
 export interface AppliedLayer {
   /** Of the active snapshot. */
   readonly id: number;
-  readonly layerId: number;
+  /** Undefined where it can only be made on the parent. */
+  readonly layerId: number | undefined;
+  /** What it was made of, if the snapshot may still get a parent. */
+  readonly blob: BlobNote | undefined;
   readonly nowNs: bigint;
   readonly usage: Usage;
 }
@@ -157,9 +161,15 @@ export class SnapshotMetadata {
   }
 
   /** Gives the active snapshot the layer that its commit will publish. */
-  apply({ id, layerId, nowNs, usage }: AppliedLayer): void {
+  apply({ id, layerId, blob, nowNs, usage }: AppliedLayer): void {
     this.#write("", () => {
-      const { changes } = this.#statements.apply.run({ id, layerId, nowNs, ...usage });
+      const { changes } = this.#statements.apply.run({
+        id,
+        layerId: layerId ?? null,
+        blob: blob === undefined ? null : encodeBlob(blob),
+        nowNs,
+        ...usage,
+      });
       if (changes !== 1) throw new AppError("internal", `No active snapshot has the id ${id}`);
     });
   }

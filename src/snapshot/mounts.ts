@@ -16,7 +16,8 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { LayerMounts, Mount, SnapshotKind } from "./contract.ts";
+import type { Labels, LayerMounts, Mount, SnapshotKind } from "./contract.ts";
+import { isDetached } from "./detached.ts";
 import type { SnapshotDirectories } from "./directories.ts";
 import { isMissingFile } from "./failures.ts";
 import type { ChainLink } from "./rows.ts";
@@ -44,21 +45,33 @@ export function layerDirectory(places: MountPlaces, link: ChainLink): string {
     : directories.upper(link.id);
 }
 
+export interface MountedSnapshot {
+  readonly id: number;
+  readonly kind: SnapshotKind;
+  /** Empty for none. */
+  readonly parent: string;
+  readonly labels: Labels;
+}
+
 /** @param chain the ancestors of the snapshot, nearest first */
 export function mountsFor(
   places: MountPlaces,
-  snapshot: { readonly id: number; readonly kind: SnapshotKind },
+  snapshot: MountedSnapshot,
   chain: readonly ChainLink[],
 ): Mount[] {
   const isWritable = snapshot.kind === "active";
   const upper = places.directories.upper(snapshot.id);
   const [nearest] = chain;
-  if (nearest === undefined) return [bind(upper, isWritable)];
-  if (!isWritable && chain.length === 1) return [bind(layerDirectory(places, nearest), false)];
+  const isAlone = nearest === undefined && !(isWritable && isDetached(snapshot));
+  if (isAlone) return [bind(upper, isWritable)];
+  if (!isWritable && nearest !== undefined && chain.length === 1) {
+    return [bind(layerDirectory(places, nearest), false)];
+  }
 
   const lower = new Set(chain.map((link) => layerDirectory(places, link)));
   // Without an upper directory overlayfs wants two lower ones; the view's own is empty.
   if (!isWritable && lower.size === 1) lower.add(upper);
+  if (lower.size === 0) lower.add(places.directories.below(snapshot.id));
   const options = overlayOptions(places.overlayParameters);
   if (isWritable) {
     options.push(`workdir=${places.directories.work(snapshot.id)}`, `upperdir=${upper}`);

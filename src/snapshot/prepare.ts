@@ -10,6 +10,7 @@ import { AppError } from "../errors.ts";
 import { acquireChain, guardSteps, holderOf, requireParent } from "./context.ts";
 import type { SnapshotContext } from "./context.ts";
 import type { Labels, Mount } from "./contract.ts";
+import { isDetached } from "./detached.ts";
 import { reasonField } from "./failures.ts";
 import { checkLabels, checkName } from "./limits.ts";
 import { layerDirectory, mountsFor } from "./mounts.ts";
@@ -45,10 +46,11 @@ async function createLocked(context: SnapshotContext, request: CreateRequest): P
       const [nearest] = chain;
       const parentDirectory = nearest && layerDirectory(context, nearest);
       await context.directories.create(id, kind, parentDirectory);
+      if (kind === "active" && isDetached(request)) await context.directories.createBelow(id);
       const { labels } = request;
       metadata.insert({ id, name: key, parentId, kind, nowNs: context.nowNs(), labels });
       await Promise.all([metadata.durable(), context.directories.sync(id)]);
-      return mountsFor(context, { id, kind }, chain);
+      return mountsFor(context, { ...request, id }, chain);
     } catch (error) {
       await abandon(context, id);
       throw error;

@@ -1,6 +1,13 @@
 /** Rows of the table `snapshots`, and what they mean. */
 import { AppError } from "../errors.ts";
-import type { Labels, LayerState, SnapshotInfo, SnapshotKind, Usage } from "./contract.ts";
+import type {
+  BlobNote,
+  Labels,
+  LayerState,
+  SnapshotInfo,
+  SnapshotKind,
+  Usage,
+} from "./contract.ts";
 
 /** A snapshot with what clients do not see. */
 export interface SnapshotRecord extends SnapshotInfo {
@@ -9,6 +16,11 @@ export interface SnapshotRecord extends SnapshotInfo {
   readonly layer: LayerState | undefined;
   /** Of active snapshots only: the image that Apply made, on top of the parent. */
   readonly appliedLayerId: number | undefined;
+  /**
+   * Of active snapshots without a parent only: what was applied. Without an applied layer its image
+   * has to be made when the parent is known.
+   */
+  readonly appliedBlob: BlobNote | undefined;
   /** Of the layer, as it was when it was made; zero before. */
   readonly usage: Usage;
 }
@@ -26,6 +38,7 @@ export interface SnapshotRow {
   readonly layer_id: bigint | null;
   readonly plain_reason: string | null;
   readonly applied_layer_id: bigint | null;
+  readonly applied_blob: string | null;
   readonly size_bytes: bigint;
   readonly inodes: bigint;
 }
@@ -54,6 +67,7 @@ export function recordOf(row: SnapshotRow): SnapshotRecord {
     labels: decodeLabels(row.labels, row.name),
     layer: row.kind === "committed" ? layerOf(row) : undefined,
     appliedLayerId: row.applied_layer_id === null ? undefined : Number(row.applied_layer_id),
+    appliedBlob: row.applied_blob === null ? undefined : decodeBlob(row.applied_blob, row.name),
     usage: { sizeBytes: Number(row.size_bytes), inodes: Number(row.inodes) },
   };
 }
@@ -73,10 +87,23 @@ export function encodeLabels(labels: Labels): string {
 }
 
 function decodeLabels(json: string, name: string): Labels {
-  try {
+  return decode(`the labels of snapshot "${name}"`, () => {
     return new Map(JSON.parse(json) as [string, string][]);
+  });
+}
+
+export function encodeBlob({ digest, sizeBytes, namespace }: BlobNote): string {
+  return JSON.stringify({ digest, sizeBytes, namespace });
+}
+
+function decodeBlob(json: string, name: string): BlobNote {
+  return decode(`the blob of snapshot "${name}"`, () => JSON.parse(json) as BlobNote);
+}
+
+function decode<T>(what: string, read: () => T): T {
+  try {
+    return read();
   } catch (error) {
-    const problem = `Cannot read the labels of snapshot "${name}"`;
-    throw new AppError("data_loss", problem, { cause: error });
+    throw new AppError("data_loss", `Cannot read ${what}`, { cause: error });
   }
 }

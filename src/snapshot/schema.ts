@@ -47,4 +47,10 @@ CREATE INDEX snapshots_by_applied_layer ON snapshots (applied_layer_id)
   WHERE applied_layer_id IS NOT NULL;
 `;
 
-export const migrations: readonly string[] = [initial, appliedLayers];
+/** JSON: the blob that was applied to a snapshot without a parent, which it may get by Commit. */
+const appliedBlobs = `
+ALTER TABLE snapshots ADD COLUMN applied_blob TEXT
+  CHECK (applied_blob IS NULL OR kind = 'active');
+`;
+
+export const migrations: readonly string[] = [initial, appliedLayers, appliedBlobs];

@@ -16,6 +16,7 @@ import { acquireChain, guardSteps, holderOf, requireSnapshot, shownChain } from 
 import type { SnapshotContext } from "./context.ts";
 import type {
   AppliedBlob,
+  BlobNote,
   CommitOptions,
   Labels,
   LayerBlob,
@@ -52,6 +53,8 @@ export interface SnapshotterOptions {
   /** False: layers are committed as plain directories, as containerd's overlay snapshotter does. */
   readonly conversionEnabled: boolean;
   readonly trees: TreeWorker;
+  /** Opens a blob that was applied before, when its layer has to be made on another parent. */
+  readonly openBlob: (note: BlobNote) => LayerBlob;
   /** Where the overlay module's parameters are; by default where the kernel has them. */
   readonly overlayParameters?: string;
 }
@@ -99,7 +102,7 @@ export class Snapshotter implements SnapshotService {
       const chain = shownChain(context.metadata, record);
       return await guardSteps(`Cannot mount snapshot "${key}"`, async () => {
         await acquireChain(context, id, chain);
-        return mountsFor(context, { id, kind }, chain);
+        return mountsFor(context, record, chain);
       });
     });
   }

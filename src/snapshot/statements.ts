@@ -19,7 +19,8 @@ type Insert = {
 
 type Apply = {
   readonly id: number;
-  readonly layerId: number;
+  readonly layerId: number | null;
+  readonly blob: string | null;
   readonly nowNs: bigint;
   readonly sizeBytes: number;
   readonly inodes: number;
@@ -83,14 +84,14 @@ INSERT INTO snapshots (id, name, parent_id, kind, created_ns, updated_ns, labels
 VALUES ($id, $name, $parentId, $kind, $nowNs, $nowNs, $labels)`;
 
 const apply = `
-UPDATE snapshots SET applied_layer_id = $layerId, updated_ns = $nowNs, size_bytes = $sizeBytes,
-  inodes = $inodes
+UPDATE snapshots SET applied_layer_id = $layerId, applied_blob = $blob, updated_ns = $nowNs,
+  size_bytes = $sizeBytes, inodes = $inodes
 WHERE id = $id AND kind = 'active'`;
 
 const commit = `
 UPDATE snapshots SET name = $name, parent_id = $parentId, kind = 'committed', labels = $labels,
   created_ns = $nowNs, updated_ns = $nowNs, layer_id = $layerId, plain_reason = $plainReason,
-  applied_layer_id = NULL,
+  applied_layer_id = NULL, applied_blob = NULL,
   size_bytes = $sizeBytes, inodes = $inodes
 WHERE id = $id AND kind = 'active'`;
 

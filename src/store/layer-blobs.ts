@@ -4,6 +4,8 @@
  * @module
  */
 import type { Database } from "bun:sqlite";
+import { statSync } from "node:fs";
+import { imagePath, type StorePaths } from "./paths.ts";
 
 /** A blob together with what else its layer depends on. */
 export interface BlobKey {
@@ -27,12 +29,26 @@ export interface KnownLayer extends BlobRow {
   readonly inodes: number;
 }
 
-export function findLayerBlob(database: Database, key: BlobKey): KnownLayer | undefined {
-  const query = database.query<KnownLayer, [string, string, string]>(
-    `SELECT layer_blobs.*, layers.inodes FROM layer_blobs JOIN layers ON layers.id = layer
+/**
+ * The layer that was made of the blob. Undefined also where its image file is gone or has another
+ * size: whoever then builds the blob again brings the file back (publish.ts). All bytes of it are
+ * looked at when it is mounted.
+ */
+export function findLayerBlob(
+  database: Database,
+  paths: StorePaths,
+  key: BlobKey,
+): KnownLayer | undefined {
+  const query = database.query<KnownLayer & { image_bytes: number }, [string, string, string]>(
+    `SELECT layer_blobs.*, layers.inodes, layers.image_bytes
+     FROM layer_blobs JOIN layers ON layers.id = layer
      WHERE digest = ? AND root = ? AND place IN ('any', ?)`,
   );
-  return query.get(key.digest, key.root, key.place) ?? undefined;
+  const row = query.get(key.digest, key.root, key.place);
+  if (row === null) return undefined;
+  const { image_bytes: imageBytes, ...known } = row;
+  const image = statSync(imagePath(paths, known.layer), { throwIfNoEntry: false });
+  return image?.size === imageBytes ? known : undefined;
 }
 
 /** The blobs of one layer are then those of another, which is the same. */

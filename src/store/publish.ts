@@ -18,7 +18,12 @@ import { sha256OfFile } from "../util/file-hash.ts";
 import { insertRows } from "../util/sqlite.ts";
 import { syncFolder } from "../util/sync-folder.ts";
 import type { ChunkTable } from "./chunk-table.ts";
-import { type BundleRow, findLayerByImage } from "./index-database.ts";
+import {
+  type BundleRow,
+  findLayerByImage,
+  imageIdentity,
+  type LayerRow,
+} from "./index-database.ts";
 import { enterLayerBlob, type BlobRow } from "./layer-blobs.ts";
 import {
   type BlockAddress,
@@ -32,6 +37,7 @@ import { packingOf } from "./packing.ts";
 import { markStale, markTried } from "./stale-chunks.ts";
 import { storageError } from "./pack-writer.ts";
 import { imagePath, type StorePaths } from "./paths.ts";
+import { problemOfImage } from "./verify-image.ts";
 
 /** A layer whose content is in the packs and synced. */
 export interface BuiltLayer {
@@ -58,6 +64,8 @@ export interface PublishedLayer {
   /** Chunks that were written in vain: the same content was published meanwhile. */
   readonly unneededChunks: number;
   readonly restoredChunks: number;
+  /** The layer was there, but its image file was damaged or missing; it is there again. */
+  readonly isImageRestored: boolean;
 }
 
 interface ImageFile {
@@ -87,12 +95,14 @@ export function publishLayer(
   try {
     const existing = findLayerByImage(database, image.sha256);
     const reused = existing !== undefined;
+    const isImageRestored = reused && restoreImage(paths, existing, image);
     if (reused && layer.blob) enterLayerBlob(database, { ...layer.blob, layer: existing.id });
     const layerId = existing?.id ?? enterLayer(database, paths, layer, image);
     if (triedPlaces.size > 0) markTried(database, triedPlaces, table.algorithm ?? 0);
     const addedBytes = reused ? 0 : addedContentBytes(table) + image.diskBytes;
     const { inodes } = image;
-    return { layerId, addedBytes, inodes, reused, unneededChunks, restoredChunks };
+    const counts = { addedBytes, inodes, unneededChunks, restoredChunks };
+    return { layerId, reused, isImageRestored, ...counts };
   } finally {
     rmSync(image.path, { force: true });
   }
@@ -178,6 +188,15 @@ function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): I
   } finally {
     closeSync(file);
   }
+}
+
+/** Puts the new image in the place of a damaged one with the same content; whether it had to. */
+function restoreImage(paths: StorePaths, existing: LayerRow, image: ImageFile): boolean {
+  const identity = imageIdentity(paths, existing);
+  if (problemOfImage(identity) === undefined) return false;
+  renameSync(image.path, identity.path);
+  syncFolder(paths.images);
+  return true;
 }
 
 /** One transaction: the layer, its new chunks and what it uses. The image is renamed inside it. */

@@ -1,12 +1,13 @@
 /**
  * What a user does with a node, against a real containerd and a real registry: one suite for every
- * containerd version and mount method.
+ * containerd version, mount method and compression.
  *
  * @module
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { release } from "node:os";
 import { MiB } from "../../src/util/bytes.ts";
+import type { RequestedCompression } from "../../src/mount/probe-compression.ts";
 import type { Flavour } from "../support/containerd-flavours.ts";
 import type { MountMethod } from "../support/daemon.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
@@ -148,10 +149,21 @@ function describeCommits(node: () => TestNode, image: () => Image): void {
   });
 }
 
-/** Declares the suite of one containerd version and one mount method. */
-export function describeNode(flavour: Flavour, method: Exclude<MountMethod, "auto">): void {
+/** The encodings that the content of the node has, each once. */
+async function encodings(node: TestNode): Promise<string[]> {
+  const chunks = await node.daemon.cli("chunks");
+  return [...new Set(chunks.match(/(?<= encoding=)\w+/g))].sort();
+}
+
+/** Declares the suite of one containerd version, one mount method and one compression. */
+export function describeNode(
+  flavour: Flavour,
+  method: Exclude<MountMethod, "auto">,
+  compression: Exclude<RequestedCompression, "auto"> = "zstd",
+): void {
   setDefaultTimeout(testTimeoutMs);
-  describe.skipIf(method === "file" && !canMountFiles())(`${flavour.name}, ${method}`, () => {
+  const name = `${flavour.name}, ${method}, ${compression}`;
+  describe.skipIf(method === "file" && !canMountFiles())(name, () => {
     let node: TestNode;
     let image: Image;
     const layers: Layer[] = hardCaseLayers();
@@ -161,6 +173,7 @@ export function describeNode(flavour: Flavour, method: Exclude<MountMethod, "aut
       image = makeImage("hard:1", layers.map(packLayer));
       node = await TestNode.start(flavour, {
         method,
+        compression,
         chunkSizeBytes: 4 * MiB,
         appliesLayers: flavour.differ === "ours",
       });
@@ -187,6 +200,10 @@ export function describeNode(flavour: Flavour, method: Exclude<MountMethod, "aut
       const { mounts } = await node.daemon.stats();
       const other = method === "file" ? "loop" : "file";
       expect([mounts[method], mounts[other]]).toEqual([layers.length, 0]);
+    });
+    test("stores content with the compression it was told to use", async () => {
+      const expected = compression === "none" ? ["none"] : [compression, "none"].sort();
+      expect(await encodings(node)).toEqual(expected);
     });
     describeSpace(
       () => node,

@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { status } from "@grpc/grpc-js";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { waitUntil } from "../../scripts/lib/process.ts";
@@ -212,6 +212,21 @@ describe("Apply", () => {
     content.put(simpleBlob);
     await pull("third", "", simpleBlob);
     expect((await daemon.stats()).conversions).toMatchObject({ done: 3, skipped: 1 });
+  });
+
+  test.each<[string, (image: string) => void]>([
+    ["gone", (image) => rmSync(image)],
+    ["cut off", (image) => truncateSync(image, 4096)],
+  ])("builds a layer again whose image is %s, and so repairs the old one", async (_, damage) => {
+    await pull("first", "", simpleBlob);
+    damage(join(daemon.root, "images", "1.erofs"));
+    await pull("second", "", simpleBlob);
+    expect((await daemon.stats()).conversions).toMatchObject({ done: 2, skipped: 0 });
+    expect(daemon.logMessages()).toContain("an image was damaged, it was written again");
+    expect(await differences("second", [simple])).toEqual([]);
+    expect(await differences("first", [simple])).toEqual([]);
+    await pull("third", "", simpleBlob);
+    expect((await daemon.stats()).conversions).toMatchObject({ done: 2, skipped: 1 });
   });
 
   test("builds a layer once when several want it at the same time", async () => {

@@ -122,7 +122,9 @@ function forkyConfig(paths: ContainerdPaths, unpackings: readonly Unpacking[]): 
 ${differ === undefined ? "" : `    differ = "${differ}"\n`}`,
   );
   const transfer = `[plugins."io.containerd.transfer.v1.local"]\n${unpack.join("")}`;
-  return `${commonConfig(paths, 3, disabled)}${transfer}`;
+  // Part of the last table of the common configuration; 2.1 knows no use of it yet.
+  const rebase = '  capabilities = ["rebase"]\n';
+  return `${commonConfig(paths, 3, disabled)}${rebase}${transfer}`;
 }
 
 /** Debian forky's package in a tree and a mount namespace of its own. */

@@ -81,6 +81,11 @@ export class Containerd implements AsyncDisposable {
     return containerd;
   }
 
+  /** In whose mount namespace containers, and the mounts `ctr` makes, are. */
+  get pid(): number {
+    return this.#service.pid;
+  }
+
   /** Runs `ctr`, whatever its exit code is. */
   tryCtr(...parameters: readonly string[]): Promise<CommandResult> {
     const enter = this.#flavour.enter(this.#service.pid);

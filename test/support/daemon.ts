@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Service, runCommand, startService, waitUntil } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
+import type { RequestedCompression } from "../../src/mount/probe-compression.ts";
 import type { NodeStatistics } from "../../src/http/statistics.ts";
 import { canConnect } from "./socket.ts";
 
@@ -14,6 +15,7 @@ export type MountMethod = "auto" | "file" | "loop";
 
 export interface DaemonOptions {
   readonly method?: MountMethod;
+  readonly compression?: RequestedCompression;
   /** How long a layer that nobody uses stays mounted. */
   readonly idleTimeoutMs?: number;
   readonly chunkSizeBytes?: number;
@@ -22,7 +24,6 @@ export interface DaemonOptions {
   readonly containerd?: { readonly address: string; readonly root: string };
   /** False: all layers are left to it. */
   readonly appliesLayers?: boolean;
-  readonly compression?: "auto" | "zstd" | "deflate" | "none";
   /** How long after a deletion mostly dead bundles are looked for. */
   readonly compactionDelayMs?: number;
   /** Of work in the background. */
@@ -40,10 +41,10 @@ function maintenanceOf({ compactionDelayMs, bytesPerSecond }: DaemonOptions): ob
 
 function configText(options: DaemonOptions): string {
   return JSON.stringify({
-    compression: options.compression ?? "auto",
     maintenance: maintenanceOf(options),
     api: { address: "127.0.0.1:0" },
     mount: { method: options.method ?? "auto", idle_timeout_ms: options.idleTimeoutMs ?? 100 },
+    compression: options.compression ?? "auto",
     ...(options.chunkSizeBytes === undefined ? {} : { chunk_size: options.chunkSizeBytes }),
     conversion: { enabled: true },
     diff: { enabled: options.appliesLayers ?? true },

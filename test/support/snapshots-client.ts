@@ -35,8 +35,8 @@ export class SnapshotsClient implements Disposable {
     this.#client = new GeneratedClient(`unix:${socket}`, credentials.createInsecure());
   }
 
-  async prepare(key: string, parent: string): Promise<Mount[]> {
-    const request = { snapshotter, key, parent, labels: new Map(noLabels) };
+  async prepare(key: string, parent: string, labels = noLabels): Promise<Mount[]> {
+    const request = { snapshotter, key, parent, labels: new Map(labels) };
     return (await promised<MountsResponse>((answer) => this.#client.prepare(request, answer)))
       .mounts;
   }
@@ -52,8 +52,9 @@ export class SnapshotsClient implements Disposable {
       .mounts;
   }
 
-  async commit(name: string, key: string): Promise<void> {
-    const request = { snapshotter, name, key, labels: new Map(noLabels), parent: "" };
+  /** @param parent gives one to a snapshot that was prepared without */
+  async commit(name: string, key: string, parent = ""): Promise<void> {
+    const request = { snapshotter, name, key, labels: new Map(noLabels), parent };
     await promised((answer) => this.#client.commit(request, answer));
   }
 

@@ -83,7 +83,17 @@ export function makeImage(name: string, layers: readonly LayerBlob[]): Image {
  * `ChainID(L1..Ln) = SHA256(ChainID(L1..Ln-1) + " " + DiffID(Ln))`, image spec, config.md.
  */
 export function chainId(image: Image): Digest {
-  const [first, ...others] = image.layers.map(({ diffId }) => diffId);
-  if (first === undefined) throw new Error(`image ${image.name} has no layers`);
-  return others.reduce((chain, diffId) => sha256(Buffer.from(`${chain} ${diffId}`)), first);
+  const top = chainIds(image.layers.map(({ diffId }) => diffId)).at(-1);
+  if (top === undefined) throw new Error(`image ${image.name} has no layers`);
+  return top;
+}
+
+/** Of each layer with those below it, lowest first. */
+export function chainIds(diffIds: readonly Digest[]): Digest[] {
+  const chain: Digest[] = [];
+  for (const diffId of diffIds) {
+    const below = chain.at(-1);
+    chain.push(below === undefined ? diffId : sha256(Buffer.from(`${below} ${diffId}`)));
+  }
+  return chain;
 }

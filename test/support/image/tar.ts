@@ -184,9 +184,14 @@ function linkedAttributes(layer: Layer, entry: LayerEntry): Attributes | undefin
   return target;
 }
 
+/** The tar of a layer piece by piece, entries in the order given. */
+export function* tarParts(layer: Layer): Generator<Uint8Array> {
+  for (const entry of layer) yield* encodeEntry(entry, linkedAttributes(layer, entry));
+  // Two blocks of zeros end an archive.
+  yield new Uint8Array(2 * blockBytes);
+}
+
 /** The tar of a layer, entries in the order given. */
 export function writeTar(layer: Layer): Buffer {
-  const parts = layer.flatMap((entry) => encodeEntry(entry, linkedAttributes(layer, entry)));
-  // Two blocks of zeros end an archive.
-  return Buffer.concat([...parts, new Uint8Array(2 * blockBytes)]);
+  return Buffer.concat([...tarParts(layer)]);
 }

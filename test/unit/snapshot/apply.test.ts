@@ -1,19 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { chmodSync, chownSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { AppliedBlob, LayerBlob, Mount } from "../../../src/snapshot/contract.ts";
+import type { AppliedBlob, Mount } from "../../../src/snapshot/contract.ts";
 import { snapshotIdOf } from "../../../src/snapshot/apply.ts";
 import { SnapshotDirectories } from "../../../src/snapshot/directories.ts";
 import { rejection } from "../../support/rejection.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
-import { FakeTrees, noLabels, plainCommit, TestNode } from "./fakes.ts";
+import { blobOf, FakeTrees, noLabels, plainCommit, TestNode } from "./fakes.ts";
 
 const failure = (code: string) => expect.objectContaining({ code });
 const { signal } = new AbortController();
-
-function blobOf(name: string): LayerBlob {
-  return { digest: name, sizeBytes: 1, file: name, read: async () => new Uint8Array(1) };
-}
 
 function bind(source: string): Mount {
   return { type: "bind", source, options: ["rw", "rbind"] };
@@ -193,15 +189,6 @@ describe("Snapshotter.applyBlob()", () => {
     expect(await rejection(commit())).toEqual(failure("failed_precondition"));
     expect(node.metadata.find("k")?.appliedLayerId).toBe(101);
     expect(await Bun.file(file).text()).toBe("on top");
-  });
-
-  test("refuses to commit a layer that was built for no parent on one", async () => {
-    await using node = new TestNode();
-    await node.layer("base");
-    await apply(node, await node.snapshotter.prepare("k", "", noLabels));
-    const rebase = node.snapshotter.commit("layer", "k", { labels: noLabels, parent: "base" });
-    expect(await rejection(rebase)).toEqual(failure("failed_precondition"));
-    await node.snapshotter.commit("layer", "k", plainCommit);
   });
 
   test("survives a restart between Apply and Commit", async () => {

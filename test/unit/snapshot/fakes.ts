@@ -3,7 +3,9 @@ import { mkdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type {
+  AppliedBlob,
   BlobLayer,
+  BlobNote,
   ConvertedLayer,
   LayerBase,
   LayerBlob,
@@ -41,6 +43,11 @@ export class RecordingLog implements Logger {
   }
 }
 
+export function blobOf(digest: string): LayerBlob {
+  const facts = { digest, sizeBytes: 1, namespace: "default", file: digest };
+  return { ...facts, read: async () => new Uint8Array(1) };
+}
+
 /** Gives each directory an image of its own, unless told otherwise. */
 export class FakeLayerStore implements LayerStore {
   readonly converted: string[] = [];
@@ -59,6 +66,17 @@ export class FakeLayerStore implements LayerStore {
     if (this.failure !== undefined) throw this.failure;
     this.#layerId += 1;
     return { layerId: this.#layerId, addedBytes: 4096, inodes: 3, reused: false, ...this.next };
+  }
+
+  /** Layers that were made of blobs before, by digest. */
+  readonly known = new Map<string, BlobLayer>();
+
+  async find({ digest }: BlobNote): Promise<BlobLayer | undefined> {
+    return this.known.get(digest);
+  }
+
+  async inspect({ digest }: LayerBlob): Promise<AppliedBlob> {
+    return { diffId: `sha256:tar of ${digest}`, tarBytes: 10_240 };
   }
 
   async apply(blob: LayerBlob, base: LayerBase): Promise<BlobLayer> {
@@ -167,6 +185,7 @@ export class TestNode implements AsyncDisposable {
       log,
       overlayParameters,
       nowNs,
+      openBlob: (note) => blobOf(note.digest),
       conversionEnabled: true,
       ...options,
     });

@@ -59,6 +59,7 @@ describe("SnapshotMetadata", () => {
       labels,
       layer: undefined,
       appliedLayerId: undefined,
+      appliedBlob: undefined,
       usage: { sizeBytes: 0, inodes: 0 },
     });
   });
@@ -163,7 +164,7 @@ describe("SnapshotMetadata", () => {
     const ids = [store.image("one", 7), store.image("two", 7), store.image("three", 8)];
     const active = store.active("active");
     const usage = { sizeBytes: 10, inodes: 2 };
-    metadata.apply({ id: active, layerId: 7, nowNs: 3n, usage });
+    metadata.apply({ id: active, layerId: 7, blob: undefined, nowNs: 3n, usage });
     metadata.moveLayer(7, 9);
     const layers = ids.map((id) => metadata.findById(id)?.layer);
     expect(layers).toEqual([9, 9, 8].map((layerId) => ({ kind: "image", layerId })));

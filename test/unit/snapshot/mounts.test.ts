@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { SnapshotKind } from "../../../src/snapshot/contract.ts";
+import type { Labels, SnapshotKind } from "../../../src/snapshot/contract.ts";
 import { SnapshotDirectories } from "../../../src/snapshot/directories.ts";
 import { imagesOf, mountsFor } from "../../../src/snapshot/mounts.ts";
 import type { ChainLink } from "../../../src/snapshot/rows.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
-import { FakeTrees } from "./fakes.ts";
+import { FakeTrees, noLabels } from "./fakes.ts";
 
 const image = (id: number, layerId: number): ChainLink => ({
   id,
@@ -14,7 +14,12 @@ const image = (id: number, layerId: number): ChainLink => ({
 });
 const plain = (id: number): ChainLink => ({ id, layer: { kind: "plain", reason: "" } });
 
-function mountsOf(kind: SnapshotKind, chain: ChainLink[], parameters: Record<string, string> = {}) {
+function mountsOf(
+  kind: SnapshotKind,
+  chain: ChainLink[],
+  parameters: Record<string, string> = {},
+  labels: Labels = noLabels,
+) {
   using scratch = scratchFolder("unit");
   const overlayParameters = join(scratch.path, "parameters");
   mkdirSync(overlayParameters);
@@ -23,7 +28,8 @@ function mountsOf(kind: SnapshotKind, chain: ChainLink[], parameters: Record<str
   }
   const directories = new SnapshotDirectories(scratch.path, new FakeTrees());
   const mounts = { directory: (layerId: number) => `/m/${layerId}` };
-  const found = mountsFor({ directories, mounts, overlayParameters }, { id: 9, kind }, chain);
+  const places = { directories, mounts, overlayParameters };
+  const found = mountsFor(places, { id: 9, kind, parent: "", labels }, chain);
   return JSON.parse(JSON.stringify(found).replaceAll(directories.path, "/s"));
 }
 
@@ -35,6 +41,15 @@ describe("mountsFor()", () => {
   test("binds the own directory where there is no parent", () => {
     expect(mountsOf("active", [])).toEqual(bind("/s/9/fs", "rw"));
     expect(mountsOf("view", [])).toEqual(bind("/s/9/fs", "ro"));
+  });
+
+  test("lays a snapshot that will lie on another over an empty directory until then", () => {
+    const labels = new Map([["containerd.io/snapshot/parent-chain-id", "sha256:ab"]]);
+    const below = overlay(...own, "lowerdir=/s/9/below");
+    expect(mountsOf("active", [], {}, labels)).toEqual(below);
+    expect(mountsOf("view", [], {}, labels)).toEqual(bind("/s/9/fs", "ro"));
+    const applied = overlay(...own, "lowerdir=/m/5");
+    expect(mountsOf("active", [image(9, 5)], {}, labels)).toEqual(applied);
   });
 
   test("binds the parent for a view of one layer", () => {

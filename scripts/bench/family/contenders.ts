@@ -1,0 +1,51 @@
+/**
+ * Who is compared: snapshotters of the same containerd, and our own second builder.
+ *
+ * @module
+ */
+import { configSchema } from "../../../src/config/schema.ts";
+import { containerd21WithDiff, type Flavour } from "../../../test/support/containerd-flavours.ts";
+import type { DaemonOptions } from "../../../test/support/daemon.ts";
+import { goArchitecture } from "../../../test/support/image/oci.ts";
+import { say } from "../../lib/project.ts";
+
+export type ContenderName = "overlayfs" | "erofs" | "dedup" | "dedup mkfs";
+
+export interface Contender {
+  readonly name: ContenderName;
+  /** What containerd knows it as. */
+  readonly snapshotter: "overlayfs" | "erofs" | "dedup";
+  /** Undefined where our daemon has no part. */
+  readonly daemon?: DaemonOptions;
+}
+
+/**
+ * containerd 2.1 with every snapshotter of the comparison, each with its own differ. The erofs ones
+ * are built in; as configured, they make one uncompressed image per layer and mount the file.
+ */
+export const containerd21WithErofs: Flavour = {
+  ...containerd21WithDiff,
+  name: "containerd 2.1 with the Diff service and erofs",
+  config: (paths) => `${containerd21WithDiff.config(paths)}
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux/${goArchitecture()}"
+  snapshotter = "erofs"
+  differ = "erofs"
+`,
+};
+
+/** As a node has it: layers stay mounted a while, and the log says little. */
+const asInstalled = { idleTimeoutMs: 10_000, logLevel: "info" } as const;
+
+const all: readonly Contender[] = [
+  { name: "overlayfs", snapshotter: "overlayfs" },
+  { name: "erofs", snapshotter: "erofs" },
+  { name: "dedup", snapshotter: "dedup", daemon: asInstalled },
+];
+
+/** Those that this version of the daemon can be; says which it cannot. */
+export function availableContenders(): readonly Contender[] {
+  if ("erofs" in configSchema.shape) return all;
+  say('"dedup mkfs" is left out: this daemon has no configuration key "erofs"');
+  return all;
+}
