@@ -50,7 +50,7 @@ export async function runDaemon(config: Config): Promise<void> {
 
 async function openApi(config: Config, node: Node): Promise<ApiServer | undefined> {
   if (config.api.address === null) return undefined;
-  const app = createApp({ statistics: node.statistics });
+  const app = createApp({ statistics: node.statistics, maintenance: node.maintenance });
   return startApi(app, config.api.address, node.paths.apiAddress);
 }
 

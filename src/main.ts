@@ -4,6 +4,7 @@ import { checkCommand } from "./cli/check.ts";
 import { chunksCommand } from "./cli/chunks.ts";
 import { configCommand } from "./cli/config.ts";
 import { filesCommand } from "./cli/files.ts";
+import { recompressCommand } from "./cli/recompress.ts";
 import { serveCommand } from "./cli/serve.ts";
 import { statsCommand } from "./cli/stats.ts";
 import { version } from "./version.ts";
@@ -20,6 +21,7 @@ const mainCommand = defineCommand({
     files: filesCommand,
     chunks: chunksCommand,
     check: checkCommand,
+    recompress: recompressCommand,
     config: configCommand,
   },
 });

@@ -13,6 +13,8 @@ import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
 import { type BlobRead, NodeLayerStore } from "./layer/layer-store.ts";
+import { Maintenance } from "./layer/maintenance.ts";
+import { Pacer } from "./layer/pacer.ts";
 import type { ImageFiles, MountDriver, MountMode } from "./mount/contract.ts";
 import { NodeLayerMounts } from "./mount/layer-mounts.ts";
 import { parseMountInfo, type MountEntry } from "./mount/mountinfo.ts";
@@ -21,6 +23,7 @@ import type { CompressionResult } from "./mount/probe-compression.ts";
 import type { ProbeResult } from "./mount/probe.ts";
 import { openRoot, type OpenRoot } from "./root.ts";
 import { Snapshotter } from "./snapshot/snapshotter.ts";
+import { effectiveCodec } from "./store/chunk-sink.ts";
 import {
   allLayerIds,
   endOfPack,
@@ -31,6 +34,7 @@ import {
 } from "./store/index-database.ts";
 import { findLayerBlob } from "./store/layer-blobs.ts";
 import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
+import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
 import { KiB, MiB } from "./util/bytes.ts";
 import type { Logger } from "./util/logger.ts";
@@ -48,6 +52,7 @@ export interface Node {
   readonly paths: StorePaths;
   readonly snapshotter: Snapshotter;
   readonly statistics: () => Promise<NodeStatistics>;
+  readonly maintenance: Maintenance;
   /** Unmounts what no snapshot needs; what running containers use stays for the next start. */
   close(): Promise<void>;
 }
@@ -62,6 +67,8 @@ interface Surroundings {
   readonly mounter: WorkerPool;
   /** Conversions. */
   readonly builders: WorkerPool;
+  /** Layers that are built anew, one after the other. */
+  readonly rewriter: WorkerPool;
   /** Deletions, figures, checkpoints: what nobody is in a hurry for. */
   readonly housekeeper: WorkerPool;
 }
@@ -83,30 +90,42 @@ export async function openNode(
   opened.defer(() => root.close((layers?.counts.running ?? 0) === 0));
   const warning = checkMountNamespace(config.root);
   if (warning !== undefined) log.warn({ root: config.root }, warning);
+  const pacer = new Pacer({
+    bytesPerSecond: config.maintenance.bytes_per_second,
+    isBusy: () => (layers?.counts.running ?? 0) > 0,
+  });
   const handlers = {
     reserve: (request: { job: number; count: number }) => layers?.reserve(request),
     readBlob: (request: BlobRead) => layers?.readBlob(request),
+    pace: (bytes: number) => pacer.pace(bytes),
   };
   const surroundings = openSurroundings(config, root, log, handlers, onCrash);
   opened.defer(() => {
     for (const pool of surroundings.pools) pool.close();
   });
   const mounts = await openMounts(surroundings);
-  layers = openLayerStore(surroundings, mounts);
+  let maintenance: Maintenance | undefined;
+  layers = openLayerStore(surroundings, mounts, () => maintenance?.compactLater());
   const snapshotter = openSnapshotter(surroundings, mounts, layers, blobs);
   const adoption = await mounts.adopt(mountEntries(), snapshotter.layersInUse());
   log.info(adoption, "mounts taken over");
   opened.defer(() => mounts.shutdown());
+  const store = layers;
+  opened.defer(() => store.close());
   opened.defer(() => snapshotter.close());
   await recoverStore(surroundings, layers);
+  maintenance = openMaintenance(surroundings, layers, pacer);
+  const background = maintenance;
+  opened.defer(() => background.close());
+  maintenance.start();
   const checkpoints = setInterval(() => void checkpoint(surroundings), checkpointIntervalMs);
   opened.defer(() => clearInterval(checkpoints));
   const stack = opened.move();
-  const store = layers;
   return {
     paths: root.paths,
     snapshotter,
     statistics: () => readStatistics(surroundings, mounts, store),
+    maintenance,
     close: () => stack.disposeAsync(),
   };
 }
@@ -126,9 +145,10 @@ function openSurroundings(
   const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
   const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
+  const rewriter = new WorkerPool({ ...common, threadsMax: 1 });
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
-  const pools = [mounter, builders, housekeeper];
-  const workers = { mounter, builders, housekeeper, pools };
+  const pools = [mounter, builders, rewriter, housekeeper];
+  const workers = { mounter, builders, rewriter, housekeeper, pools };
   const surroundings = { config, root, log, codec: undefined, ...workers };
   return surroundings;
 }
@@ -194,17 +214,53 @@ function imageFilesOf({ paths }: OpenRoot, layer: LayerRow): ImageFiles {
 }
 
 function openLayerStore(
-  { root, builders, housekeeper, log }: Surroundings,
+  { root, builders, rewriter, housekeeper, log }: Surroundings,
   mounts: NodeLayerMounts,
+  onOutdated: () => void,
 ): NodeLayerStore {
   return new NodeLayerStore({
     builders,
+    rewriter,
     housekeeper,
     allocator: root.allocator,
     mounts,
     isReferenced: (layerId) => root.metadata.isLayerReferenced(layerId),
+    moveSnapshots: (from, to) => {
+      root.metadata.moveLayer(from, to);
+      return root.metadata.durable();
+    },
     findBlob: (key) => findLayerBlob(root.index, root.paths, key),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
+    onOutdated,
+    log,
+  });
+}
+
+/** Under which key snapshots.db keeps that recompressing was asked for and has not ended. */
+const recompressKey = "recompress";
+
+function openMaintenance(
+  { config, root, codec, housekeeper, log }: Surroundings,
+  layers: NodeLayerStore,
+  pacer: Pacer,
+): Maintenance {
+  const { metadata } = root;
+  return new Maintenance({
+    layers,
+    housekeeper,
+    pacer,
+    setting: effectiveCodec(codec, config.chunk_size)?.algorithm ?? 0,
+    isReferenced: (layerId) => metadata.isLayerReferenced(layerId),
+    hasStale: () => hasStaleChunks(root.index),
+    compactionDelayMs: config.maintenance.compaction_delay_ms ?? undefined,
+    memory: {
+      get isWanted() {
+        return metadata.value(recompressKey) === "wanted";
+      },
+      set isWanted(isWanted) {
+        if (isWanted !== this.isWanted) metadata.setValue(recompressKey, isWanted ? "wanted" : "");
+      },
+    },
     log,
   });
 }

@@ -17,6 +17,7 @@ import {
 } from "./layer/apply.ts";
 import type { BlobSource } from "./layer/blob-bytes.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
+import { rewriteLayer, type RewriteRequest } from "./layer/rewrite.ts";
 import type { ImageFiles, MountMode } from "./mount/contract.ts";
 import { mountImage, unmountTarget } from "./mount/erofs-mount.ts";
 import {
@@ -25,12 +26,15 @@ import {
   probeCompression,
 } from "./mount/probe-compression.ts";
 import { probeMountMode, type ProbeResult } from "./mount/probe.ts";
-import { openIndex, truncateLog } from "./store/index-database.ts";
+import { type Compaction, condemnBundles } from "./store/compaction.ts";
+import { type Encoding, openIndex, truncateLog } from "./store/index-database.ts";
+import { moveLayerBlobs } from "./store/layer-blobs.ts";
 import type { BlockRange } from "./store/layout.ts";
 import type { StorePaths } from "./store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
 import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "./store/reclaim.ts";
 import { removeTree } from "./store/remove-tree.ts";
+import { layersToRecompress, layersWithStale, type OutdatedLayer } from "./store/stale-chunks.ts";
 import { readStatistics, type StoreStatistics } from "./store/statistics.ts";
 import { verifyImage, type ImageIdentity } from "./store/verify-image.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
@@ -52,6 +56,8 @@ interface MountRequest {
   readonly mode: MountMode;
   readonly identity: ImageIdentity;
 }
+
+const pace = (bytes: number) => channel.call<void>("pace", bytes);
 
 declare const self: Worker;
 
@@ -107,6 +113,10 @@ const handlers = {
     return built.applied;
   },
 
+  async rewriteLayer(request: RewriteRequest & { job: number }): Promise<void> {
+    builtLayers.set(request.job, await rewriteLayer(environment(request.job), request, pace));
+  },
+
   inspectBlob(request: BlobJob): Promise<AppliedBlob> {
     return inspectBlob(request.blob, surroundings(request));
   },
@@ -123,8 +133,22 @@ const handlers = {
   },
 
   /** The layers that stay, because they are in use. */
-  deleteLayers(layerIds: readonly number[]): number[] {
-    return deleteLayers(database(), paths(), layerIds);
+  deleteLayers(request: { layerIds: readonly number[]; waits: boolean }): number[] {
+    return deleteLayers(database(), paths(), request.layerIds, request.waits);
+  },
+
+  moveLayerBlobs(request: { from: number; to: number }): void {
+    moveLayerBlobs(database(), request.from, request.to);
+  },
+
+  condemnBundles(algorithm: Exclude<Encoding, 0>): Compaction {
+    return condemnBundles(database(), algorithm);
+  },
+
+  /** @param setting the one to recompress for; undefined: only what is stale */
+  outdatedLayers({ setting }: { setting: Encoding | undefined }): OutdatedLayer[] {
+    if (setting === undefined) return layersWithStale(database());
+    return layersToRecompress(database(), setting);
   },
 
   /** Removes what a crash left behind; the number of things found. */

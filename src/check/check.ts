@@ -7,7 +7,7 @@
  * @module
  */
 import type { Database } from "bun:sqlite";
-import { findLeftovers } from "../store/reclaim.ts";
+import { findLeftovers, isImageOpen } from "../store/reclaim.ts";
 import { allLayerIds } from "../store/index-database.ts";
 import type { StorePaths } from "../store/paths.ts";
 import type { Finding, Report } from "./finding.ts";
@@ -40,26 +40,30 @@ export function checkRoot(
   checkIndex(database, report);
   checkPacks(database, paths, options, report);
   checkImages(database, paths, report);
-  checkReferences(database, snapshots, options.isExclusive, report);
+  checkReferences(database, snapshots, report);
+  if (options.isExclusive) checkUnused(database, paths, snapshots, report);
   if (options.isExclusive) checkLeftovers(database, paths, report);
   return findings;
 }
 
-function checkReferences(
-  database: Database,
-  snapshots: SnapshotFacts,
-  isExclusive: boolean,
-  report: Report,
-): void {
+function checkReferences(database: Database, snapshots: SnapshotFacts, report: Report): void {
   const layers = new Set(allLayerIds(database));
   for (const [layerId, count] of snapshots.layerReferences) {
     if (layers.has(layerId)) continue;
     const problem = `is lost, but ${count} snapshots need it: remove their images and pull again`;
     report({ subject: `layer ${layerId}`, problem, repairs: [] });
   }
-  if (!isExclusive) return;
-  for (const layerId of layers) {
-    if (snapshots.layerReferences.has(layerId)) continue;
+}
+
+/** A layer that was replaced or removed under a container is no mistake while that runs. */
+function checkUnused(
+  database: Database,
+  paths: StorePaths,
+  snapshots: SnapshotFacts,
+  report: Report,
+): void {
+  for (const layerId of allLayerIds(database)) {
+    if (snapshots.layerReferences.has(layerId) || isImageOpen(paths, layerId)) continue;
     const repairs = [{ kind: "delete_layer", layerId }] as const;
     report({ subject: `layer ${layerId}`, problem: "is used by no snapshot", repairs });
   }

@@ -43,7 +43,7 @@ function printChunk(chunk: ChunkRow): void {
   const encoding = `encoding=${encodingName(chunk.encoding)}`;
   printLine(
     `sha256:${toHex(chunk.sha256)} size=${chunk.size_bytes} uses=${chunk.uses} ${place} ` +
-      `${encoding} ${storage}`,
+      `${encoding} ${storage}${chunk.stale === 1 ? " stale" : ""}`,
   );
 }
 

@@ -1,11 +1,8 @@
 /** `dedup-snapshotter stats`: the figures of the running daemon, for people. */
 import { defineCommand } from "citty";
-import { existsSync, readFileSync } from "node:fs";
-import { loadConfig } from "../config/load.ts";
-import { AppError, describeError } from "../errors.ts";
 import type { NodeStatistics } from "../http/statistics.ts";
-import { storePaths } from "../store/paths.ts";
 import { formatSize } from "../util/bytes.ts";
+import { callApi } from "./admin-api.ts";
 import { guard, printLine, printTable } from "./command.ts";
 
 export const statsCommand = defineCommand({
@@ -13,30 +10,11 @@ export const statsCommand = defineCommand({
   args: { json: { type: "boolean", description: "Print the JSON of GET /stats" } },
   run: ({ args }) =>
     guard(async () => {
-      const statistics = await fetchStatistics();
+      const statistics = await callApi<NodeStatistics>("GET", "/stats");
       if (args.json) printLine(JSON.stringify(statistics, undefined, 2));
       else printStatistics(statistics);
     }),
 });
-
-async function fetchStatistics(): Promise<NodeStatistics> {
-  const { apiAddress, root } = storePaths(loadConfig(process.env).root);
-  const remedy = "start the daemon, or set ROOT or CONFIG as the daemon has them";
-  if (!existsSync(apiAddress)) {
-    throw new AppError("unavailable", `No admin API is running on root "${root}"`, { remedy });
-  }
-  const url = `http://${readFileSync(apiAddress, "utf8").trim()}/stats`;
-  let response: Response;
-  try {
-    response = await fetch(url);
-  } catch (error) {
-    throw new AppError("unavailable", `Cannot reach "${url}": ${describeError(error)}`, { remedy });
-  }
-  if (!response.ok) {
-    throw new AppError("unavailable", `"${url}" answered ${response.status}`, { remedy });
-  }
-  return (await response.json()) as NodeStatistics;
-}
 
 function printStatistics(statistics: NodeStatistics): void {
   const { layers, images, chunks, conversions, mounts } = statistics;

@@ -87,6 +87,16 @@ export const configSchema = z.strictObject({
       root: absolutePath.default("/var/lib/containerd"),
     })
     .prefault({}),
+  maintenance: z
+    .strictObject({
+      /** Reads and writes a second, together, of work in the background on what is stored. */
+      bytes_per_second: size
+        .refine((bytes) => bytes >= MiB, "expected at least 1 MiB")
+        .default(32 * MiB),
+      /** How long after a deletion mostly dead bundles are looked for; null: never. */
+      compaction_delay_ms: z.number().int().min(0).max(604_800_000).nullable().default(3_600_000),
+    })
+    .prefault({}),
   mount: z
     .strictObject({
       /** How the kernel reads images: as files (Linux 6.12+), by loop devices, or what works. */

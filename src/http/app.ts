@@ -6,6 +6,7 @@
 import { Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { AppError, describeError, type ErrorCode } from "../errors.ts";
+import type { Maintenance } from "../layer/maintenance.ts";
 import type { NodeStatistics } from "./statistics.ts";
 
 const statusOfCode: Readonly<Record<ErrorCode, ContentfulStatusCode>> = {
@@ -22,13 +23,21 @@ const statusOfCode: Readonly<Record<ErrorCode, ContentfulStatusCode>> = {
   resource_exhausted: 507,
 };
 
+/** What was asked for has begun, and goes on after the answer. */
+const accepted = 202;
+
 export interface ApiDependencies {
   readonly statistics: () => Promise<NodeStatistics>;
+  readonly maintenance: Pick<Maintenance, "recompress" | "cancel" | "status" | "plan">;
 }
 
-export function createApp(dependencies: ApiDependencies): Hono {
+export function createApp({ statistics, maintenance }: ApiDependencies): Hono {
   const app = new Hono();
-  app.get("/stats", async (context) => context.json(await dependencies.statistics()));
+  app.get("/stats", async (context) => context.json(await statistics()));
+  app.get("/recompress", (context) => context.json(maintenance.status()));
+  app.get("/recompress/plan", async (context) => context.json(await maintenance.plan()));
+  app.post("/recompress", (context) => context.json(maintenance.recompress(), accepted));
+  app.delete("/recompress", async (context) => context.json(await maintenance.cancel()));
   app.notFound((context) => context.json({ error: `No such path: ${context.req.path}` }, 404));
   app.onError((error, context) => {
     const status = error instanceof AppError ? statusOfCode[error.code] : 500;

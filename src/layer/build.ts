@@ -24,6 +24,8 @@ export interface BuildEnvironment {
   readonly chunkBytes: number;
   /** How new content is compressed; undefined: not at all. */
   readonly codec?: ExtentCodec | undefined;
+  /** Raw content that was stored under another setting is tried again. */
+  readonly recompresses?: boolean;
   readonly reserve: (count: number) => Promise<BlockAddress>;
 }
 
@@ -48,17 +50,17 @@ export async function build<Tree extends LayerTree>(
   environment: BuildEnvironment,
   read: (place: ContentPlace) => Promise<Tree>,
 ): Promise<BuiltLayer & Tree> {
-  const { database, paths, chunkBytes, codec, reserve } = environment;
+  const { paths, chunkBytes: chunkBytesMax, codec } = environment;
   const table = new ChunkTable(codec?.algorithm);
   const writer = new PackWriter(paths);
   const inline = new SpilledBytes(paths.images);
   try {
-    const options = { database, table, writer, reserve, chunkBytesMax: chunkBytes, codec };
-    await using sink = new ChunkSink(options);
+    await using sink = new ChunkSink({ ...environment, table, writer, chunkBytesMax });
     const tree = await read({ sink, inline });
     await sink.flush();
     writer.sync();
-    return { ...tree, table, inline, restoredChunks: sink.restoredChunks };
+    const { restoredChunks, lostBlocks, triedPlaces } = sink;
+    return { ...tree, table, inline, restoredChunks, lostBlocks, triedPlaces };
   } catch (error) {
     inline[Symbol.dispose]();
     throw error;

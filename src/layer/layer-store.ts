@@ -16,23 +16,21 @@ import type {
   ConvertedLayer,
   LayerBase,
   LayerBlob,
-  LayerMounts,
   LayerStore,
 } from "../snapshot/contract.ts";
 import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
 import type { BlockRange } from "../store/layout.ts";
-import type { PackAllocator, Reservation } from "../store/pack-allocator.ts";
+import type { Reservation } from "../store/pack-allocator.ts";
 import type { PublishedLayer } from "../store/publish.ts";
 import { cancel, makeCancelFlag } from "../util/cancel-flag.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
-import type { Logger } from "../util/logger.ts";
 import { Mutex } from "../util/mutex.ts";
 import type { WorkerPool, WorkerThread } from "../workers.ts";
+import { LayerDeleter, type LayerDeleterOptions } from "./layer-deleter.ts";
+import type { RewriteRequest } from "./rewrite.ts";
 
 /** Content that vanishes during a build three times in a row is no coincidence. */
 const attemptsMax = 3;
-/** After this time released layers that were in use are looked at again. */
-const retryMs = 30_000;
 
 export interface ConversionCounts {
   done: number;
@@ -44,16 +42,13 @@ export interface ConversionCounts {
   seconds: number;
 }
 
-export interface LayerStoreOptions {
+export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "isProtected"> {
   readonly builders: WorkerPool;
-  readonly housekeeper: WorkerPool;
-  readonly allocator: PackAllocator;
-  readonly mounts: LayerMounts;
-  /** Whether a snapshot refers to the layer. */
-  readonly isReferenced: (layerId: number) => boolean;
+  /** Builds layers anew in the background, beside conversions. */
+  readonly rewriter: WorkerPool;
+  /** Gives all snapshots of a layer another one; resolves when that is durable. */
+  readonly moveSnapshots: (from: number, to: number) => Promise<void>;
   readonly findBlob: (key: BlobKey) => KnownLayer | undefined;
-  readonly isPackEmpty: (packId: number) => boolean;
-  readonly log: Logger;
 }
 
 /** Has a layer built by a worker thread, which keeps it under the number of the job. */
@@ -94,13 +89,13 @@ export class NodeLayerStore implements LayerStore {
   /** The blobs that are being applied, by job. */
   readonly #blobs = new Map<number, LayerBlob>();
   readonly #blobLocks = new KeyedMutex();
-  /** Released, but not deleted yet: somebody still has them. */
-  readonly #unreleased = new Set<number>();
-  #retry: Timer | undefined;
+  readonly #deleter: LayerDeleter;
   #nextJob = 1;
 
   constructor(options: LayerStoreOptions) {
     this.#options = options;
+    const isProtected = (layerId: number) => this.#protected.has(layerId);
+    this.#deleter = new LayerDeleter({ ...options, lock: this.#lock, isProtected });
   }
 
   async convert(directory: string, label: string): Promise<ConvertedLayer> {
@@ -153,13 +148,64 @@ export class NodeLayerStore implements LayerStore {
     else this.#protected.delete(layerId);
   }
 
-  async release(layerIds: readonly number[]): Promise<void> {
-    for (const layerId of layerIds) this.#unreleased.add(layerId);
-    await this.#lock.run(() => this.#deleteUnused());
-    if (this.#unreleased.size === 0) return;
-    clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => void this.release([]), retryMs);
-    this.#retry.unref();
+  release(layerIds: readonly number[]): Promise<void> {
+    return this.#deleter.release(layerIds);
+  }
+
+  /** Deletes what can be deleted by now; the rest the next start finds. */
+  close(): Promise<void> {
+    return this.#deleter.close();
+  }
+
+  /** Runs a task while nothing else changes the index. */
+  exclusively<Result>(task: () => Promise<Result>): Promise<Result> {
+    return this.#lock.run(task);
+  }
+
+  /**
+   * Builds a layer anew of its own content and gives it to all its snapshots. What is mounted stays
+   * as it is: the old image and its content go when nobody has them open any more.
+   *
+   * @returns undefined where no snapshot refers to the layer
+   * @throws AppError `unavailable` where the layer is being pulled just now
+   */
+  async rewrite(request: RewriteRequest): Promise<ConvertedLayer | undefined> {
+    const { layerId } = request;
+    const isWanted = await this.#lock.run(() => {
+      const isReferenced = this.#options.isReferenced(layerId);
+      if (isReferenced) this.#protect(layerId);
+      return isReferenced;
+    });
+    if (!isWanted) return undefined;
+    let isSettled = false;
+    const start: StartBuild<void> = (thread, job) =>
+      thread.call("rewriteLayer", { job, ...request });
+    try {
+      const { rewriter } = this.#options;
+      const { layer } = await this.#buildWithRetry(`${layerId}`, start, rewriter);
+      try {
+        if (layer.layerId !== layerId) await this.#move(layerId, layer.layerId);
+      } finally {
+        this.settle(layer.layerId);
+        this.settle(layerId);
+        isSettled = true;
+        await this.release([layerId, layer.layerId]);
+      }
+      return layer;
+    } finally {
+      if (!isSettled) this.settle(layerId);
+    }
+  }
+
+  #move(from: number, to: number): Promise<void> {
+    return this.#lock.run(async () => {
+      // Somebody is about to give the old one to a snapshot: it would be noted too late.
+      if ((this.#protected.get(from) ?? 0) > 1) {
+        throw new AppError("unavailable", `Layer ${from} is being pulled`);
+      }
+      await this.#options.moveSnapshots(from, to);
+      await this.#options.housekeeper.call("moveLayerBlobs", { from, to });
+    });
   }
 
   /** Answers a builder's request for blocks; a handler of the worker pool. */
@@ -242,40 +288,14 @@ export class NodeLayerStore implements LayerStore {
     this.#protected.set(layerId, (this.#protected.get(layerId) ?? 0) + 1);
   }
 
-  /** Deletes what can be deleted of what was released; the rest waits for the next time. */
-  async #deleteUnused(): Promise<void> {
-    const { housekeeper, allocator, isReferenced, isPackEmpty, log } = this.#options;
-    const unmounted: number[] = [];
-    for (const layerId of this.#unreleased) {
-      if (this.#protected.has(layerId)) continue;
-      if (isReferenced(layerId)) this.#unreleased.delete(layerId);
-      else if (await this.#unmount(layerId)) unmounted.push(layerId);
-    }
-    if (unmounted.length === 0) return;
-    try {
-      const inUse = new Set(await housekeeper.call<number[]>("deleteLayers", unmounted));
-      for (const layerId of unmounted) if (!inUse.has(layerId)) this.#unreleased.delete(layerId);
-      if (inUse.size > 0) log.warn({ layers: [...inUse] }, "layers wait: their images are in use");
-      await allocator.deleteEmpty(isPackEmpty);
-    } catch (error) {
-      log.error({ layers: unmounted, reason: describeError(error) }, "cannot delete layers");
-    }
-  }
-
-  async #unmount(layerId: number): Promise<boolean> {
-    try {
-      await this.#options.mounts.evict(layerId);
-      return true;
-    } catch (error) {
-      this.#options.log.warn({ layerId, reason: describeError(error) }, "a layer stays mounted");
-      return false;
-    }
-  }
-
-  async #buildWithRetry<Result>(label: string, start: StartBuild<Result>): Promise<Built<Result>> {
+  async #buildWithRetry<Result>(
+    label: string,
+    start: StartBuild<Result>,
+    pool = this.#options.builders,
+  ): Promise<Built<Result>> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#options.builders.use((thread) => this.#buildOnce(thread, start));
+        return await pool.use((thread) => this.#buildOnce(thread, start));
       } catch (error) {
         const isTransient = error instanceof AppError && error.code === "unavailable";
         if (!isTransient || attempt === attemptsMax) throw error;
@@ -301,6 +321,7 @@ export class NodeLayerStore implements LayerStore {
       if (published.restoredChunks > 0) {
         const fields = { chunks: published.restoredChunks };
         this.#options.log.error(fields, "packs had lost content, it was written again");
+        this.#options.onOutdated();
       }
       const { layerId, addedBytes, inodes, reused } = published;
       if (published.isImageRestored) {

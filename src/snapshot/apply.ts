@@ -79,8 +79,10 @@ async function applyLocked(
   const layer = await build(context, blob, base, signal);
   try {
     // The same blob once more: a client that did not get the answer asks again.
-    if (!hasLayer(active)) await noteLayer(context, active, blob, layer);
-    else if (!isSame(active, blob, layer)) throw cannotApplyOnTop(active);
+    // Looked at again, because a layer may be given another number meanwhile.
+    const now = context.metadata.findById(active.id) ?? active;
+    if (!hasLayer(now)) await noteLayer(context, active, blob, layer);
+    else if (!isSame(now, blob, layer)) throw cannotApplyOnTop(active);
   } catch (error) {
     if (layer.layerId !== undefined) dropLayer(context, layer.layerId);
     throw error;

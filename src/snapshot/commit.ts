@@ -51,7 +51,11 @@ async function commitLocked(
   using _parent = parentId === undefined ? undefined : parentHolds.hold(parentId);
   await refuseChangesOnTop(context, active);
   await guardSteps(`Cannot commit snapshot "${key}" as "${name}"`, async () => {
-    const { layer, usage, isProtected } = await storeLayer(context, active, name, parentId);
+    const stored = await storeLayer(context, active, name, parentId);
+    const { usage, isProtected } = stored;
+    // In one step with the transaction: what is not protected may move at any time.
+    const { appliedLayerId } = metadata.findById(active.id) ?? active;
+    const layer = isProtected ? stored.layer : layerNow(appliedLayerId, stored.layer);
     const isImage = layer.kind === "image";
     try {
       const { labels } = options;
@@ -66,10 +70,13 @@ async function commitLocked(
     context.mounts.release(holderOf(active.id));
     if (isImage) context.queue.addDirectory(active.id);
     // Nobody's any more, if another one took its place.
-    if (active.appliedLayerId !== undefined && isProtected) {
-      context.queue.addLayer(active.appliedLayerId);
-    }
+    if (appliedLayerId !== undefined && isProtected) context.queue.addLayer(appliedLayerId);
   });
+}
+
+/** An applied layer may have been given another number since the snapshot was looked at. */
+function layerNow(appliedLayerId: number | undefined, layer: LayerState): LayerState {
+  return appliedLayerId === undefined ? layer : { kind: "image", layerId: appliedLayerId };
 }
 
 /** In the order of containerd's checks. */

@@ -193,6 +193,11 @@ export class SnapshotMetadata {
     });
   }
 
+  /** The snapshots that have a layer then have another, which shows the same. */
+  moveLayer(from: number, to: number): void {
+    this.#write("", () => this.#statements.moveLayer.run({ from, to }));
+  }
+
   setLabels(name: string, labels: Labels, nowNs: bigint): void {
     this.#write(name, () =>
       this.#statements.setLabels.run({ name, labels: encodeLabels(labels), nowNs }),

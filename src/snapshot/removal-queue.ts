@@ -46,12 +46,17 @@ export class RemovalQueue {
     await this.#running;
   }
 
+  get #hasWork(): boolean {
+    return this.#layerIds.size > 0 || this.#names.size > 0;
+  }
+
   async #run(): Promise<void> {
     // The caller goes on first: a removal answers before its deletion starts.
     await Promise.resolve();
-    while (this.#layerIds.size > 0 || this.#names.size > 0) {
+    while (this.#hasWork) {
       await this.#releaseLayers();
       await this.#removeDirectory();
+      if (!this.#hasWork) await this.#retryLayers();
     }
     this.#running = undefined;
   }
@@ -66,6 +71,16 @@ export class RemovalQueue {
       if (dead.length > 0) await layerStore.release(dead);
     } catch (error) {
       log.warn({ layerIds, ...reasonField(error) }, "cannot delete layers");
+    }
+  }
+
+  /** A removed snapshot may have been the last user of a layer that was given up before. */
+  async #retryLayers(): Promise<void> {
+    const { layerStore, log } = this.#options;
+    try {
+      await layerStore.release([]);
+    } catch (error) {
+      log.warn(reasonField(error), "cannot delete layers");
     }
   }
 

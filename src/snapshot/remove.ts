@@ -33,7 +33,7 @@ async function removeLocked(context: SnapshotContext, key: string): Promise<void
 
 /** Resolves when everything is deleted that belongs to no snapshot, as of the call. */
 export async function cleanUp(context: SnapshotContext): Promise<void> {
-  const { metadata, directories, queue } = context;
+  const { metadata, directories, layerStore, queue } = context;
   await guardSteps("Cannot clean up", async () => {
     await queue.idle();
     const names = await directories.list();
@@ -42,6 +42,8 @@ export async function cleanUp(context: SnapshotContext): Promise<void> {
     await metadata.durable();
     for (const name of orphans) queue.addDirectory(name);
     await queue.idle();
+    // Layers that were in use when they were given up may be free by now.
+    await layerStore.release([]);
   });
 }
 

@@ -95,6 +95,12 @@ UPDATE snapshots SET name = $name, parent_id = $parentId, kind = 'committed', la
   size_bytes = $sizeBytes, inodes = $inodes
 WHERE id = $id AND kind = 'active'`;
 
+const moveLayer = `
+UPDATE snapshots SET
+  layer_id = CASE layer_id WHEN $from THEN $to ELSE layer_id END,
+  applied_layer_id = CASE applied_layer_id WHEN $from THEN $to ELSE applied_layer_id END
+WHERE layer_id = $from OR applied_layer_id = $from`;
+
 const setValue = `
 INSERT INTO meta (key, value) VALUES ($key, $value)
 ON CONFLICT (key) DO UPDATE SET value = excluded.value`;
@@ -125,6 +131,7 @@ export function prepareStatements(database: Database) {
     insert: one<never, Insert>(insert),
     apply: one<never, Apply>(apply),
     commit: one<never, Commit>(commit),
+    moveLayer: one<never, { from: number; to: number }>(moveLayer),
     setLabels: one<never, { name: string; labels: string; nowNs: bigint }>(
       "UPDATE snapshots SET labels = $labels, updated_ns = $nowNs WHERE name = $name",
     ),

@@ -11,15 +11,21 @@
 import type { Database } from "bun:sqlite";
 import { encodeExtent, type ExtentCodec } from "../erofs/extent-codec.ts";
 import { holeChunk, type ChunkRef } from "../erofs/tree.ts";
-import { AppError } from "../errors.ts";
 import { assert } from "../util/assert.ts";
 import { alignUp, KiB, MiB } from "../util/bytes.ts";
 import { noteWork } from "../util/garbage.ts";
 import { BundleBuilder, bundledBytesMax, type FullBundle } from "./bundle-builder.ts";
 import { encodeChunk } from "./chunk-encoder.ts";
 import type { ChunkTable } from "./chunk-table.ts";
-import { type ChunkRow, findBundles } from "./index-database.ts";
-import { type BlockAddress, blockBytes, blockOfPlace, blocksFor, placeOf } from "./layout.ts";
+import { type ChunkRow, findBundles, findChunks } from "./index-database.ts";
+import {
+  type BlockAddress,
+  blockBytes,
+  blockOfPlace,
+  blocksFor,
+  type ChunkPlace,
+  placeOf,
+} from "./layout.ts";
 import type { PackWriter } from "./pack-writer.ts";
 import { type PendingWrite, type ReserveBlocks, WriteQueue } from "./write-queue.ts";
 
@@ -73,12 +79,26 @@ export interface ChunkSinkOptions {
   readonly chunkBytesMax: number;
   /** Undefined: nothing is compressed. */
   readonly codec?: ExtentCodec | undefined;
+  /** Raw content that was stored under another setting is tried again. */
+  readonly recompresses?: boolean;
+}
+
+/** What new content is compressed with; undefined where chunks are too small for that. */
+export function effectiveCodec(
+  codec: ExtentCodec | undefined,
+  chunkBytesMax: number,
+): ExtentCodec | undefined {
+  return chunkBytesMax < compressedChunkBytesMin ? undefined : codec;
 }
 
 /** To be disposed of before its writer is closed: then nothing is written any more. */
 export class ChunkSink implements AsyncDisposable {
   /** Chunks that the index had and the pack had lost. */
   restoredChunks = 0;
+  /** Where compressed content lay that the pack has lost; what came again is stored anew. */
+  readonly lostBlocks = new Set<BlockAddress>();
+  /** Raw chunks that were tried again and stay as they are. */
+  readonly triedPlaces = new Set<ChunkPlace>();
   readonly #options: ChunkSinkOptions;
   readonly #codec: ExtentCodec | undefined;
   readonly #queue: WriteQueue;
@@ -95,7 +115,7 @@ export class ChunkSink implements AsyncDisposable {
   constructor(options: ChunkSinkOptions) {
     const { chunkBytesMax, codec, writer, reserve } = options;
     this.#options = options;
-    this.#codec = chunkBytesMax < compressedChunkBytesMin ? undefined : codec;
+    this.#codec = effectiveCodec(codec, chunkBytesMax);
     this.#queue = new WriteQueue(writer, reserve);
     this.#staging = Buffer.alloc(Math.max(stagingBytesMin, chunkBytesMax));
   }
@@ -110,10 +130,9 @@ export class ChunkSink implements AsyncDisposable {
   /** Takes the first `sizeBytes` of the last `space` as a chunk, or as a hole. */
   put(sizeBytes: number, use: ChunkUse): ChunkRef {
     const bytes = this.#staging.subarray(this.#end, this.#end + sizeBytes);
-    const { mayBeHole, mayBeBundled, isRaw } = this.#codec === undefined ? chunkUse.sparse : use;
-    if (mayBeHole && isZero(bytes)) return holeChunk;
+    if (this.#effective(use).mayBeHole && isZero(bytes)) return holeChunk;
     Bun.SHA256.hash(bytes, this.#hash);
-    const needsRaw = isRaw || (!mayBeBundled && sizeBytes <= bundledBytesMax);
+    const needsRaw = this.#needsRaw(sizeBytes, use);
     const { table } = this.#options;
     const present = table.use(this.#hash, needsRaw);
     if (present !== undefined) return present;
@@ -122,6 +141,24 @@ export class ChunkSink implements AsyncDisposable {
     const end = this.#end + alignUp(sizeBytes, blockBytes);
     this.#staging.fill(0, this.#end + sizeBytes, end);
     this.#end = end;
+    return ref;
+  }
+
+  /**
+   * Takes a chunk that an earlier layer has without its content, where that lies, there or
+   * elsewhere, as it would be stored now. Undefined where it does not: then its content is wanted.
+   */
+  keep(earlier: ChunkRow, use: ChunkUse): ChunkRef | undefined {
+    const { table } = this.#options;
+    const { sha256, size_bytes: sizeBytes } = earlier;
+    const needsRaw = this.#needsRaw(sizeBytes, use);
+    const present = table.use(sha256, needsRaw);
+    if (present !== undefined) return present;
+    const stays = earlier.stale === 0 && this.#isGood(earlier, needsRaw);
+    const row = stays ? earlier : this.#findGood(sha256, needsRaw);
+    if (row === undefined) return undefined;
+    const ref = table.add(sha256, sizeBytes, needsRaw);
+    this.#useKnown(ref, row);
     return ref;
   }
 
@@ -164,19 +201,60 @@ export class ChunkSink implements AsyncDisposable {
     const writes: Promise<PendingWrite>[] = [];
     for (const chunk of this.#staged) {
       const row = known.get(chunk.ref);
-      if (row !== undefined) {
-        table.settle(chunk.ref, row, "known");
-        this.#restoreIfLost(chunk, row);
+      const isOutdated = row !== undefined && this.#isOutdated(row, table.needsRaw(chunk.ref));
+      if (row !== undefined && !isOutdated && this.#isThere(chunk, row)) {
+        this.#useKnown(chunk.ref, row);
         continue;
       }
-      const write = this.#startWrite(chunk);
+      const write = this.#startWrite(chunk, isOutdated ? row : undefined);
       if (write !== undefined) writes.push(Promise.resolve(write));
     }
     return writes;
   }
 
-  /** Undefined for a chunk that waits in an open bundle. */
-  #startWrite(chunk: StagedChunk): PendingWrite | Promise<PendingWrite> | undefined {
+  #effective(use: ChunkUse): ChunkUse {
+    return this.#codec === undefined ? chunkUse.sparse : use;
+  }
+
+  #needsRaw(sizeBytes: number, use: ChunkUse): boolean {
+    const { isRaw, mayBeBundled } = this.#effective(use);
+    return isRaw || (!mayBeBundled && sizeBytes <= bundledBytesMax);
+  }
+
+  #isGood(row: ChunkRow, needsRaw: boolean): boolean {
+    if (row.encoding === 0) return !this.#isOutdated(row, needsRaw);
+    return !needsRaw && row.encoding === this.#options.table.algorithm;
+  }
+
+  #findGood(sha256: Uint8Array, needsRaw: boolean): ChunkRow | undefined {
+    const good: ChunkRow[] = [];
+    findChunks(this.#options.database, [sha256], (row) => {
+      if (this.#isGood(row, needsRaw)) good.push(row);
+    });
+    return good.find(({ encoding }) => encoding !== 0) ?? good[0];
+  }
+
+  /** Whether a chunk that can be used as it lies may lie better. */
+  #isOutdated({ encoding, setting }: ChunkRow, needsRaw: boolean): boolean {
+    const { recompresses, table } = this.#options;
+    return recompresses === true && encoding === 0 && !needsRaw && setting !== table.algorithm;
+  }
+
+  #useKnown(ref: ChunkRef, row: ChunkRow): void {
+    const { recompresses, table } = this.#options;
+    table.settle(ref, row, "known");
+    if (recompresses === true && row.encoding === 0) this.triedPlaces.add(row.place);
+  }
+
+  /**
+   * Undefined for a chunk that waits in an open bundle.
+   *
+   * @param raw where it lies as it is, if it is to stay there unless compression saves something
+   */
+  #startWrite(
+    chunk: StagedChunk,
+    raw: ChunkRow | undefined,
+  ): PendingWrite | Promise<PendingWrite> | undefined {
     const { table } = this.#options;
     const { ref, sizeBytes } = chunk;
     const codec = table.needsRaw(ref) ? undefined : this.#codec;
@@ -185,9 +263,11 @@ export class ChunkSink implements AsyncDisposable {
       const full = this.#bundle.add(ref, this.#paddedOf(chunk).subarray(0, sizeBytes));
       return full === undefined ? undefined : this.#bundleWrite(full);
     }
-    return encodeChunk(codec, this.#paddedOf(chunk), sizeBytes).then(({ extents, pieces }) =>
-      this.#chunkWrite(ref, extents, pieces),
-    );
+    return encodeChunk(codec, this.#paddedOf(chunk), sizeBytes).then(({ extents, pieces }) => {
+      if (extents !== null || raw === undefined) return this.#chunkWrite(ref, extents, pieces);
+      this.#useKnown(ref, raw);
+      return { pieces: [], settle: () => undefined };
+    });
   }
 
   #chunkWrite(
@@ -231,26 +311,28 @@ export class ChunkSink implements AsyncDisposable {
 
   /**
    * What is found in the index must really be there. Content is synced before it is entered, but
-   * a pack may have come back from a backup or a broken disk with holes: here are the bytes. Where
-   * they lay compressed, the same bytes need not come out again.
+   * a pack may have come back from a backup or a broken disk with holes: here are the bytes. What
+   * lay raw is written again where it was. What lay compressed need not come out the same again:
+   * false, it is stored as new content is.
    */
-  #restoreIfLost(chunk: StagedChunk, row: ChunkRow): void {
+  #isThere(chunk: StagedChunk, row: ChunkRow): boolean {
     const { database, writer } = this.#options;
     const block = blockOfPlace(row.place);
     let { blocks } = row;
-    if (this.#soundBundles.has(block)) return;
+    if (this.lostBlocks.has(block)) return false;
+    if (this.#soundBundles.has(block)) return true;
     if (blocks === 0) findBundles(database, [block], (bundle) => (blocks = bundle.blocks));
     if (writer.isAllocated(block, blocks)) {
       if (row.blocks === 0) this.#soundBundles.add(block);
-      return;
+      return true;
     }
     if (row.encoding !== 0) {
-      throw new AppError("data_loss", `Content at block ${block} of the packs is lost`, {
-        remedy: "stop the daemon and run `dedup-snapshotter check --data --repair`",
-      });
+      this.lostBlocks.add(block);
+      return false;
     }
     assert(blocks === blocksFor(chunk.sizeBytes), "a raw chunk has the blocks of its content");
     writer.write(block, this.#paddedOf(chunk));
     this.restoredChunks += 1;
+    return true;
   }
 }

@@ -52,6 +52,10 @@ export interface ChunkRow extends StoredChunk {
   readonly sha256: Uint8Array;
   readonly size_bytes: number;
   readonly uses: number;
+  /** Of compression, when it was stored or last tried; tells raw content that may lie better. */
+  readonly setting: Encoding;
+  /** 1: to be stored anew, and found by no new content. */
+  readonly stale: 0 | 1;
 }
 
 export interface BundleRow {
@@ -164,7 +168,7 @@ export function rootId(database: Database): string {
   return row?.value ?? "";
 }
 
-/** The rows of those of the hashes (32 bytes each, back to back) that the node has. */
+/** The rows of those of the hashes (32 bytes each) that the node has and that are not stale. */
 export function findChunks(
   database: Database,
   hashes: readonly Uint8Array[],
@@ -175,7 +179,7 @@ export function findChunks(
   }
   selectIn<ChunkRow>(
     database,
-    (list) => `SELECT * FROM chunks WHERE sha256 IN (${list})`,
+    (list) => `SELECT * FROM chunks WHERE sha256 IN (${list}) AND stale = 0`,
     hashes,
     visit,
   );

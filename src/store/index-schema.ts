@@ -109,4 +109,36 @@ CREATE TABLE layer_blobs (
 CREATE INDEX layer_blobs_by_layer ON layer_blobs (layer);
 `;
 
-export const indexMigrations: readonly string[] = [initial, compressedContent, layerBlobs];
+const staleContent = `
+-- As before, and new:
+--   setting: of compression, as \`encoding\`, when it was stored or last tried: what lies raw
+--            by another setting may lie better
+--   stale:   1 for what is to be stored anew: no new content finds it, layers that use it go on
+-- The same content may lie here several times, but only once in each encoding where it is found.
+CREATE TABLE new_chunks (
+  place INTEGER PRIMARY KEY,
+  sha256 BLOB NOT NULL,
+  encoding INTEGER NOT NULL,
+  size_bytes INTEGER NOT NULL,
+  blocks INTEGER NOT NULL,
+  extents BLOB,
+  uses INTEGER NOT NULL,
+  setting INTEGER NOT NULL DEFAULT 0,
+  stale INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+INSERT INTO new_chunks (place, sha256, encoding, size_bytes, blocks, extents, uses, setting)
+  SELECT place, sha256, encoding, size_bytes, blocks, extents, uses, encoding FROM chunks
+  ORDER BY place;
+DROP TABLE chunks;
+ALTER TABLE new_chunks RENAME TO chunks;
+CREATE UNIQUE INDEX chunks_by_content ON chunks (sha256, encoding) WHERE stale = 0;
+CREATE INDEX stale_chunks ON chunks (place) WHERE stale = 1;
+`;
+
+export const indexMigrations: readonly string[] = [
+  initial,
+  compressedContent,
+  layerBlobs,
+  staleContent,
+];

@@ -51,6 +51,11 @@ export function findLayerBlob(
   return image?.size === imageBytes ? known : undefined;
 }
 
+/** The blobs of one layer are then those of another, which is the same. */
+export function moveLayerBlobs(database: Database, from: number, to: number): void {
+  database.query("UPDATE layer_blobs SET layer = ? WHERE layer = ?").run(to, from);
+}
+
 /** The caller holds the lock of the store. */
 export function enterLayerBlob(database: Database, row: BlobRow): void {
   database

@@ -76,7 +76,8 @@ export function* filesOf(image: ErofsImage, index: ContentIndex): Generator<Laye
   }
 }
 
-class PieceReader {
+/** What the regular files of an image consist of. */
+export class PieceReader {
   readonly #image: ErofsImage;
   readonly #index: ContentIndex;
   readonly #packed: PackedContent;
@@ -87,6 +88,7 @@ class PieceReader {
     this.#packed = new PackedContent(image);
   }
 
+  /** In order, without gaps. Throws `data_loss` where image and index disagree. */
   *piecesOf(inode: ImageInode, path: ByteString): Generator<FilePiece, void> {
     const cursor = new ChunkCursor(this.#index);
     for (const extent of extentsOf(this.#image, inode)) {

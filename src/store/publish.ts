@@ -35,6 +35,7 @@ import {
   packOfBlock,
 } from "./layout.ts";
 import { packingOf } from "./packing.ts";
+import { markStale, markTried } from "./stale-chunks.ts";
 import { storageError } from "./pack-writer.ts";
 import { imagePath, type StorePaths } from "./paths.ts";
 import { problemOfImage } from "./verify-image.ts";
@@ -49,6 +50,10 @@ export interface BuiltLayer {
   readonly contentBytes: number;
   /** Chunks that the index had and the packs had lost; they are there again. */
   readonly restoredChunks: number;
+  /** Where compressed content lay that the packs have lost; what came again is stored anew. */
+  readonly lostBlocks: ReadonlySet<BlockAddress>;
+  /** Raw chunks that were tried again and stay as they are. */
+  readonly triedPlaces: ReadonlySet<ChunkPlace>;
   /** What the layer was made of, if that alone tells its content. */
   readonly blob?: Omit<BlobRow, "layer"> | undefined;
 }
@@ -85,8 +90,10 @@ export function publishLayer(
   paths: StorePaths,
   layer: BuiltLayer,
 ): PublishedLayer {
-  const unneededChunks = settleAddresses(database, layer.table);
-  const { restoredChunks } = layer;
+  const { table, lostBlocks, triedPlaces } = layer;
+  if (lostBlocks.size > 0) markStale(database, lostBlocks);
+  const unneededChunks = settleAddresses(database, table);
+  const restoredChunks = layer.restoredChunks + lostBlocks.size;
   const image = writeImage(database, paths, layer);
   try {
     const existing = findLayerByImage(database, image.sha256);
@@ -94,7 +101,8 @@ export function publishLayer(
     const isImageRestored = reused && restoreImage(paths, existing, image);
     if (reused && layer.blob) enterLayerBlob(database, { ...layer.blob, layer: existing.id });
     const layerId = existing?.id ?? enterLayer(database, paths, layer, image);
-    const addedBytes = reused ? 0 : addedContentBytes(layer.table) + image.diskBytes;
+    if (triedPlaces.size > 0) markTried(database, triedPlaces, table.algorithm ?? 0);
+    const addedBytes = reused ? 0 : addedContentBytes(table) + image.diskBytes;
     const { inodes } = image;
     const counts = { addedBytes, inodes, unneededChunks, restoredChunks };
     return { layerId, reused, isImageRestored, ...counts };
@@ -120,7 +128,10 @@ function settleAddresses(database: Database, table: ChunkTable): number {
         if (isWritten) unneeded += 1;
         continue;
       }
-      const row = known.get(ref);
+      const found = known.get(ref);
+      // What was compressed with some effort is not given up for the same content as it is.
+      const isBetter = isWritten && found?.encoding === 0 && table.storedOf(ref).encoding !== 0;
+      const row = isBetter ? undefined : found;
       if (row !== undefined) table.settle(ref, row, "known");
       if (row !== undefined ? isWritten : isWritten && settleTwin(table, ref)) unneeded += 1;
       if (row === undefined && !isWritten) missing += 1;
@@ -237,8 +248,8 @@ function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): n
 function insertChunks(database: Database, layerId: number, table: ChunkTable): void {
   insertRows(
     database,
-    "INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, extents, uses)",
-    7,
+    "INSERT INTO chunks (place, sha256, encoding, size_bytes, blocks, extents, uses, setting)",
+    8,
     chunkRows(table),
   );
   insertRows(
@@ -266,7 +277,7 @@ function* chunkRows(table: ChunkTable): Generator<SQLQueryBindings[], void> {
     const { place, encoding, blocks, extents } = table.storedOf(ref);
     const sha256 = table.sha256Of(ref) as Uint8Array<ArrayBuffer>;
     const counts = extents as Uint8Array<ArrayBuffer> | null;
-    yield [place, sha256, encoding, table.sizeOf(ref), blocks, counts, 0];
+    yield [place, sha256, encoding, table.sizeOf(ref), blocks, counts, 0, table.algorithm ?? 0];
   }
 }
 

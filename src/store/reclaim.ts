@@ -87,14 +87,16 @@ export function contentIn(database: Database, range: BlockRange): Iterable<Block
  * A layer whose image somebody has open stays: a container whose snapshot was removed under it may
  * still run on a mount we cannot see, and would read zeros where its content was.
  *
+ * @param waits for images that were unmounted just now
  * @returns the layers that stay
  */
 export function deleteLayers(
   database: Database,
   paths: StorePaths,
   layerIds: readonly number[],
+  waits = true,
 ): number[] {
-  const inUse = layerIds.filter((layerId) => isInUse(imagePath(paths, layerId)));
+  const inUse = findInUse(paths, layerIds, waits ? releaseWaitMs : 0);
   for (const layerId of layerIds) {
     if (inUse.includes(layerId)) continue;
     const dead = database.transaction(() => forgetLayer(database, layerId)).immediate();
@@ -110,12 +112,20 @@ export function deleteLayers(
 const releaseWaitMs = 1_000;
 const releasePollMs = 10;
 
-function isInUse(image: string): boolean {
-  for (let waitedMs = 0; existsSync(image) && isOpenElsewhere(image); waitedMs += releasePollMs) {
-    if (waitedMs >= releaseWaitMs) return true;
+function findInUse(paths: StorePaths, layerIds: readonly number[], waitMsMax: number): number[] {
+  const findIn = (ids: readonly number[]) => ids.filter((layerId) => isImageOpen(paths, layerId));
+  let inUse = findIn(layerIds);
+  for (let waitedMs = 0; inUse.length > 0 && waitedMs < waitMsMax; waitedMs += releasePollMs) {
     Bun.sleepSync(releasePollMs);
+    inUse = findIn(inUse);
   }
-  return false;
+  return inUse;
+}
+
+/** Whether a mount, in any namespace, or anybody else has the image open. */
+export function isImageOpen(paths: StorePaths, layerId: number): boolean {
+  const image = imagePath(paths, layerId);
+  return existsSync(image) && isOpenElsewhere(image);
 }
 
 function forgetLayer(database: Database, layerId: number): BlockRange[] {

@@ -19,10 +19,11 @@ import { type ChunkRow } from "../../src/store/index-database.ts";
 import { blockOfPlace, packOffsetBytes } from "../../src/store/layout.ts";
 import { imagePath, packPath } from "../../src/store/paths.ts";
 import { deleteLayers, discardRanges } from "../../src/store/reclaim.ts";
+import { layersWithStale } from "../../src/store/stale-chunks.ts";
 import { KiB, MiB } from "../../src/util/bytes.ts";
 import { randomBytes } from "../support/random.ts";
-import { rejection } from "../support/rejection.ts";
-import { type Files, TestStore } from "../support/store.ts";
+import { manySmall, text, variousFiles } from "../support/store-files.ts";
+import { TestStore } from "../support/store.ts";
 
 const chunkBytes = 512 * KiB;
 const codecs: readonly (readonly [string, ExtentCodec])[] = [
@@ -39,40 +40,6 @@ beforeEach(() => {
 afterEach(() => {
   store[Symbol.dispose]();
 });
-
-/** Text that no other seed has a block of. */
-function text(seed: number, sizeBytes: number): Buffer {
-  const words = Array.from({ length: sizeBytes / 8 + 1 }, (_, at) => `${seed}.${at % 4000} line\n`);
-  return Buffer.from(words.join("")).subarray(0, sizeBytes);
-}
-
-function manySmall(count: number, firstSeed = 0): Files {
-  return Object.fromEntries(
-    Array.from({ length: count }, (_, at) => [
-      `small-${firstSeed + at}`,
-      text(firstSeed + at, 600 + ((at * 977) % 9000)),
-    ]),
-  );
-}
-
-/** Every way a file can be stored, also side by side in one. */
-function variousFiles(): Files {
-  const random = randomBytes("various", 2 * MiB);
-  return {
-    ...manySmall(80),
-    empty: "",
-    inline: "inline",
-    "random-small": random.subarray(0, 20_000),
-    "one-extent": text(1000, 100_000),
-    "several-extents": text(1001, 400_001),
-    "random-extents": random.subarray(0, 300_000),
-    "several-chunks": text(1002, 3 * MiB + 77),
-    mixed: Buffer.concat([text(1003, chunkBytes), random, text(1004, 100_000)]),
-    "mixed-in-a-chunk": Buffer.concat([random.subarray(0, 200_000), text(1005, 300_000)]),
-    zeros: Buffer.alloc(300_000),
-    "zeros-within": Buffer.concat([text(1006, chunkBytes), Buffer.alloc(chunkBytes), random]),
-  };
-}
 
 function compare(folder: string, target: string, names: Iterable<string>): void {
   for (const name of names) {
@@ -103,7 +70,7 @@ function damage(chunk: ChunkRow): void {
 
 describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, codec) => {
   test("reads through the kernel as its folder does, and takes less space", async () => {
-    const files = variousFiles();
+    const files = variousFiles(chunkBytes);
     const folder = store.makeFolder(files);
     const { layerId, addedBytes } = await store.add(folder, codec);
     compare(folder, store.mount(layerId), Object.keys(files));
@@ -146,7 +113,7 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
   });
 
   test("that is identical to another one is the same layer", async () => {
-    const folder = store.makeFolder(variousFiles());
+    const folder = store.makeFolder(variousFiles(chunkBytes));
     const first = await store.add(folder, codec);
     const before = store.usage();
     const second = await store.add(folder, codec);
@@ -173,7 +140,9 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
   });
 
   test("built beside one with the same content leaves nothing of its copy", async () => {
-    const folders = ["one", "two"].map((name) => store.makeFolder({ ...variousFiles(), name }));
+    const folders = ["one", "two"].map((name) =>
+      store.makeFolder({ ...variousFiles(chunkBytes), name }),
+    );
     const [left, right] = await Promise.all(folders.map((folder) => store.build(folder, codec)));
     const first = store.publish(left!);
     expect(first.unneededChunks).toBe(0);
@@ -181,7 +150,7 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
     expect(second.unneededChunks).toBeGreaterThan(80);
     store.sweep();
     expect(store.check()).toEqual([]);
-    compare(folders[1]!, store.mount(second.layerId), Object.keys(variousFiles()));
+    compare(folders[1]!, store.mount(second.layerId), Object.keys(variousFiles(chunkBytes)));
     store.unmountAll();
     deleteLayers(store.database, store.paths, [first.layerId, second.layerId]);
     expect(store.usage()).toBe(0);
@@ -222,20 +191,24 @@ describe.skipIf(process.getuid?.() !== 0).each(codecs)("with %s a layer", (_, co
     compare(folder, store.mount(again.layerId), Object.keys(manySmall(30)));
   });
 
-  test("is not built from compressed content that the pack has lost", async () => {
+  test("mends compressed content that the pack has lost, where that comes again", async () => {
     const files = { ...manySmall(5), large: text(1, 700_000) };
     const folder = store.makeFolder(files);
-    await store.add(folder, codec);
+    const { layerId } = await store.add(folder, codec);
     for (const content of [
       manySmall(5)["small-0"] as Buffer,
       files.large.subarray(0, chunkBytes),
     ]) {
       const block = blockOfPlace(chunkOf(content).place);
       discardRanges(store.paths, [{ block, count: 1 }]);
-      const name = content.length < chunkBytes ? "small-0" : "large";
-      const twin = store.makeFolder({ [name]: name === "large" ? files.large : content });
-      expect(await rejection(store.build(twin, codec))).toMatchObject({ code: "data_loss" });
     }
+    const again = await store.add(folder, codec);
+    expect(again).toMatchObject({ reused: false, restoredChunks: 2 });
+    compare(folder, store.mount(again.layerId), Object.keys(files));
+    expect(layersWithStale(store.database).map(({ layer }) => layer)).toEqual([layerId]);
+    const mended = await store.rewrite(layerId, codec);
+    expect(mended.layerId).toBe(again.layerId);
+    expect(store.check()).toEqual([]);
   });
 
   test("is found by check to be indexed wrongly", async () => {

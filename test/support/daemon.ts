@@ -26,12 +26,24 @@ export interface DaemonOptions {
   readonly appliesLayers?: boolean;
   /** `erofs.builder` of the configuration, where it is not left out. */
   readonly builder?: "mkfs";
+  /** How long after a deletion mostly dead bundles are looked for. */
+  readonly compactionDelayMs?: number;
+  /** Of work in the background. */
+  readonly bytesPerSecond?: number;
 }
 
 const logShownBytesMax = 4000;
 
+function maintenanceOf({ compactionDelayMs, bytesPerSecond }: DaemonOptions): object {
+  return {
+    ...(compactionDelayMs !== undefined && { compaction_delay_ms: compactionDelayMs }),
+    ...(bytesPerSecond !== undefined && { bytes_per_second: bytesPerSecond }),
+  };
+}
+
 function configText(options: DaemonOptions): string {
   return JSON.stringify({
+    maintenance: maintenanceOf(options),
     api: { address: "127.0.0.1:0" },
     mount: { method: options.method ?? "auto", idle_timeout_ms: options.idleTimeoutMs ?? 100 },
     compression: options.compression ?? "auto",
@@ -48,19 +60,20 @@ export class TestDaemon implements AsyncDisposable {
   readonly socket: string;
   readonly logFile: string;
   readonly #environment: Readonly<Record<string, string>>;
+  readonly #config: string;
   #service: Service | undefined;
 
   private constructor(folder: string, options: DaemonOptions) {
-    const config = join(folder, "config.json");
+    this.#config = join(folder, "config.json");
     this.root = join(folder, "root");
     this.socket = join(folder, "s.sock");
     this.logFile = join(folder, "daemon.log");
     mkdirSync(folder, { recursive: true });
-    writeFileSync(config, configText(options));
+    this.configure(options);
     this.#environment = {
       ROOT: this.root,
       ADDRESS: this.socket,
-      CONFIG: config,
+      CONFIG: this.#config,
       LOG_LEVEL: options.logLevel ?? "debug",
     };
   }
@@ -75,6 +88,11 @@ export class TestDaemon implements AsyncDisposable {
   get pid(): number {
     if (this.#service === undefined) throw new Error("the daemon does not run");
     return this.#service.pid;
+  }
+
+  /** How it is started the next time. */
+  configure(options: DaemonOptions): void {
+    writeFileSync(this.#config, configText(options));
   }
 
   /** Starts it again after `stop` or `kill`. */

@@ -5,12 +5,13 @@ import { checkRoot } from "../../src/check/check.ts";
 import type { Finding } from "../../src/check/finding.ts";
 import type { ExtentCodec } from "../../src/erofs/extent-codec.ts";
 import { type BuildEnvironment, buildFromDirectory, publish } from "../../src/layer/build.ts";
+import { type Pace, rewriteLayer } from "../../src/layer/rewrite.ts";
 import { mountImage, unmountTarget } from "../../src/mount/erofs-mount.ts";
 import { allLayerIds, openIndex } from "../../src/store/index-database.ts";
 import { PackAllocator } from "../../src/store/pack-allocator.ts";
 import { imagePath, packPath, type StorePaths, storePaths } from "../../src/store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "../../src/store/publish.ts";
-import { findLeftovers, removeLeftovers } from "../../src/store/reclaim.ts";
+import { deleteLayers, findLeftovers, removeLeftovers } from "../../src/store/reclaim.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 
 export type Files = Readonly<Record<string, string | Uint8Array>>;
@@ -50,6 +51,31 @@ export class TestStore implements Disposable {
 
   publish(layer: BuiltLayer): PublishedLayer {
     return publish(this.#environment(undefined), layer);
+  }
+
+  /** Builds a layer anew and deletes the old one, as the daemon does once nobody reads it. */
+  async rewrite(
+    layerId: number,
+    codec: ExtentCodec | undefined,
+    recompresses = false,
+  ): Promise<PublishedLayer> {
+    const published = this.publish(await this.buildAgain(layerId, codec, recompresses));
+    if (published.layerId !== layerId) this.delete(layerId);
+    return published;
+  }
+
+  buildAgain(
+    layerId: number,
+    codec: ExtentCodec | undefined,
+    recompresses = false,
+    pace: Pace = async () => undefined,
+  ): Promise<BuiltLayer> {
+    return rewriteLayer(this.#environment(codec), { layerId, recompresses }, pace);
+  }
+
+  delete(...layerIds: number[]): void {
+    const inUse = deleteLayers(this.database, this.paths, layerIds);
+    if (inUse.length > 0) throw new Error(`layers ${inUse.join()} are in use`);
   }
 
   async add(folder: string, codec: ExtentCodec | undefined): Promise<PublishedLayer> {

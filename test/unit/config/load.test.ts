@@ -38,6 +38,7 @@ describe("loadConfig()", () => {
         address: "/run/containerd/containerd.sock",
         root: "/var/lib/containerd",
       },
+      maintenance: { bytes_per_second: 32 * 1024 * 1024, compaction_delay_ms: 3_600_000 },
       mount: { method: "auto", idle_timeout_ms: 10_000 },
     });
   });

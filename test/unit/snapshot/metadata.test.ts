@@ -157,4 +157,25 @@ describe("SnapshotMetadata", () => {
     store.metadata.setValue("root_id", "two");
     expect((await store.reopen()).value("root_id")).toBe("two");
   });
+
+  test("moves all that have a layer to another, committed or only applied", async () => {
+    await using store = new Store();
+    const { metadata } = store;
+    const ids = [store.image("one", 7), store.image("two", 7), store.image("three", 8)];
+    const active = store.active("active");
+    const usage = { sizeBytes: 10, inodes: 2 };
+    metadata.apply({ id: active, layerId: 7, blob: undefined, nowNs: 3n, usage });
+    metadata.moveLayer(7, 9);
+    const layers = ids.map((id) => metadata.findById(id)?.layer);
+    expect(layers).toEqual([9, 9, 8].map((layerId) => ({ kind: "image", layerId })));
+    expect(metadata.findById(active)?.appliedLayerId).toBe(9);
+    expect(metadata.isLayerReferenced(7)).toBe(false);
+    expect(metadata.find("one")?.updatedNs).toBe(2n);
+    expect((await store.reopen()).layerReferences()).toEqual(
+      new Map([
+        [8, 1],
+        [9, 3],
+      ]),
+    );
+  });
 });

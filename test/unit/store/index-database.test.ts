@@ -6,11 +6,13 @@ import {
   allLayerIds,
   type ChunkRow,
   endOfPack,
+  findChunks,
   openIndex,
   rootId,
   truncateLog,
   usedPacks,
 } from "../../../src/store/index-database.ts";
+import { indexMigrations } from "../../../src/store/index-schema.ts";
 import { firstBlockOfPack, placeOf } from "../../../src/store/layout.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
@@ -45,7 +47,7 @@ describe("openIndex()", () => {
   test("keeps all content of an index of version 1, as raw chunks", () => {
     using folder = scratchFolder("unit");
     using database = openMigrated(folder.path);
-    const raw = { encoding: 0, extents: null };
+    const raw = { encoding: 0, extents: null, setting: 0, stale: 0 };
     const chunks = database.query<ChunkRow, []>("SELECT * FROM chunks ORDER BY place").all();
     const first = firstBlockOfPack(1);
     expect(chunks).toEqual([
@@ -69,6 +71,30 @@ describe("openIndex()", () => {
       [1],
     ]);
     expect(endOfPack(database, 1)).toBe(first + 3);
+  });
+
+  test("keeps all content of an index of version 3, none of it stale", () => {
+    using folder = scratchFolder("unit");
+    const path = join(folder.path, "index.db");
+    const [first, second] = [placeOf(firstBlockOfPack(1)), placeOf(firstBlockOfPack(1) + 9, 512)];
+    {
+      using old = new Database(path, { create: true });
+      for (const sql of indexMigrations.slice(0, 3)) old.run(sql);
+      old.run(`INSERT INTO chunks VALUES (${first}, x'01', 0, 4097, 2, NULL, 2)`);
+      old.run(`INSERT INTO chunks VALUES (${second}, x'01', 3, 4097, 0, NULL, 1)`);
+      old.run(`INSERT INTO layer_chunks VALUES (7, ${first}, 2), (7, ${second}, 1)`);
+      old.run("PRAGMA user_version = 3");
+    }
+    using database = openIndex(path);
+    const sql = "SELECT place, encoding, blocks, uses, setting, stale FROM chunks ORDER BY place";
+    expect(database.query(sql).values()).toEqual([
+      [first, 0, 2, 2, 0, 0],
+      [second, 3, 0, 1, 3, 0],
+    ]);
+    expect(database.query("SELECT place FROM layer_chunks").values()).toEqual([[first], [second]]);
+    expect(database.query("PRAGMA integrity_check").values()).toEqual([["ok"]]);
+    const tables = database.query("SELECT sql FROM sqlite_schema WHERE name = 'layer_chunks'");
+    expect(String(tables.values())).toContain("REFERENCES chunks (place)");
   });
 
   test("opens a migrated index again", () => {
@@ -98,6 +124,35 @@ describe("openIndex()", () => {
   });
 });
 
+describe("findChunks()", () => {
+  test("finds no stale chunk, but the same content stored anew", () => {
+    using folder = scratchFolder("unit");
+    using database = openIndex(join(folder.path, "index.db"));
+    const hash = Buffer.alloc(32, 7);
+    const insert = database.query("INSERT INTO chunks VALUES (?, ?, 3, 100, 1, NULL, 1, 3, ?)");
+    insert.run(placeOf(firstBlockOfPack(1)), hash, 1);
+    insert.run(placeOf(firstBlockOfPack(1) + 1), hash, 1);
+    const found: number[] = [];
+    findChunks(database, [hash], ({ place }) => found.push(place));
+    expect(found).toEqual([]);
+    insert.run(placeOf(firstBlockOfPack(1) + 2), hash, 0);
+    findChunks(database, [hash], ({ place }) => found.push(place));
+    expect(found).toEqual([placeOf(firstBlockOfPack(1) + 2)]);
+    expect(() => insert.run(placeOf(firstBlockOfPack(1) + 3), hash, 0)).toThrow("UNIQUE");
+  });
+
+  test("goes by an index", () => {
+    using folder = scratchFolder("unit");
+    using database = openIndex(join(folder.path, "index.db"));
+    const plan = database
+      .query<{ detail: string }, []>(
+        "EXPLAIN QUERY PLAN SELECT * FROM chunks WHERE sha256 IN (?, ?) AND stale = 0",
+      )
+      .all();
+    expect(plan.map(({ detail }) => detail).join()).toContain("chunks_by_content");
+  });
+});
+
 describe("endOfPack()", () => {
   test("counts the bundle behind the last chunk", () => {
     using folder = scratchFolder("unit");
@@ -105,7 +160,8 @@ describe("endOfPack()", () => {
     expect(endOfPack(database, 1)).toBeUndefined();
     const block = firstBlockOfPack(1) + 10;
     database.run(`INSERT INTO bundles VALUES (${block}, 5, 131072, 3)`);
-    database.run(`INSERT INTO chunks VALUES (${placeOf(block, 9000)}, x'01', 3, 100, 0, NULL, 1)`);
+    const place = placeOf(block, 9000);
+    database.run(`INSERT INTO chunks VALUES (${place}, x'01', 3, 100, 0, NULL, 1, 3, 0)`);
     expect(endOfPack(database, 1)).toBe(block + 5);
     expect(endOfPack(database, 2)).toBeUndefined();
   });
