@@ -6,6 +6,7 @@
 import type { Database } from "bun:sqlite";
 import { openFlag } from "../ffi/constants.ts";
 import { close, open, syncFilesystem } from "../ffi/file.ts";
+import { openTar } from "./decoder-thread.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
 import { buildFromBlob, type BlobBuild } from "./layer/apply.ts";
@@ -90,6 +91,7 @@ const handlers = {
         isCancelled: () => cancelledJobs.has(job),
         read: (offsetBytes, lengthBytes) =>
           channel.call<Uint8Array>("readBlob", { job, offsetBytes, lengthBytes }),
+        openTar,
       });
       builtLayers.set(job, layer);
       return applied;

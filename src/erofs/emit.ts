@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { noteRows } from "../util/garbage.ts";
 import { emitBehind, emitDataBlocks, emitPackedMap } from "./emit-content.ts";
 import {
   blockSizeBytes,
@@ -106,12 +107,13 @@ function emitInodes(plan: ImagePlan, stream: ImageStream): void {
   const record = { ...emptyRecord };
   for (let place = 0; place < order.length; place++) {
     const number = order[place]!;
-    const { xattrs } = plan.index.inodes[number]!;
+    const xattrs = plan.index.tree.inodes.xattrsOf(plan.index.inodes[number]!);
     stream.padTo(metaBytes + plan.inodes.nids[number]! * slotSizeBytes);
     fillRecord(record, plan, number);
     writeInodeRecord(stream.view, stream.claim(inodeSizeBytes(record.isExtended)), record);
     if (xattrs.length > 0) stream.write(plan.xattrs.encodeBody(xattrs));
     emitBehind(plan, stream, number);
+    noteRows();
   }
   if (plan.packed !== undefined) emitPackedInode(plan, plan.packed, stream);
 }
@@ -151,19 +153,20 @@ const emptyRecord: FilledRecord = {
 function fillRecord(record: FilledRecord, plan: ImagePlan, number: number): void {
   const { inodes, index } = plan;
   const inode = index.inodes[number]!;
+  const table = index.tree.inodes;
   const ownBlock = inodes.dataBlocks[number]! > 0 ? plan.dataBlock : 0;
   record.isExtended = inodes.isExtended[number] === 1;
   record.layout = layoutOf(inodes, number);
-  record.xattrCount = xattrCountOf(plan.xattrs.bodyBytes(inode.xattrs));
-  record.mode = inode.mode;
+  record.xattrCount = xattrCountOf(plan.xattrs.bodyBytes(table.xattrsOf(inode)));
+  record.mode = table.modeOf(inode);
   record.sizeBytes = inodes.sizesBytes[number]!;
   record.union = ownBlock + inodes.unions[number]!;
   record.inodeNumber = number + 1;
-  record.uid = inode.uid;
-  record.gid = inode.gid;
+  record.uid = table.uidOf(inode);
+  record.gid = table.gidOf(inode);
   record.linkCount = index.linkCounts[number]!;
-  record.mtimeSeconds = inode.mtimeSeconds;
-  record.mtimeNanoseconds = inode.mtimeNanoseconds;
+  record.mtimeSeconds = table.secondsOf(inode);
+  record.mtimeNanoseconds = table.nanosecondsOf(inode);
 }
 
 /** `i_xattr_icount` for a body of this size. */
@@ -172,18 +175,35 @@ function xattrCountOf(bodyBytes: number): number {
 }
 
 /**
- * The inodes in the order of their nids. Sorts pairs of nid and number as 64-bit integers, whose
- * low half lies first on the little-endian machines this program is built for.
+ * The inodes in the order of their nids. Most were placed behind all before them, so that only the
+ * few that went into gaps are to be sorted, and merged in.
  */
 function byPlace(nids: Uint32Array): Uint32Array {
-  const pairs = new BigUint64Array(nids.length);
-  const halves = new Uint32Array(pairs.buffer);
+  const inGaps = numbersInGaps(nids).sort((left, right) => nids[left]! - nids[right]!);
+  const order = new Uint32Array(nids.length);
+  let place = 0;
+  let gap = 0;
+  let endNid = 0;
   for (let number = 0; number < nids.length; number++) {
-    halves[2 * number] = number;
-    halves[2 * number + 1] = nids[number]!;
+    const nid = nids[number]!;
+    if (nid < endNid) continue;
+    endNid = nid;
+    while (gap < inGaps.length && nids[inGaps[gap]!]! < nid) order[place++] = inGaps[gap++]!;
+    order[place++] = number;
   }
-  pairs.sort();
-  return Uint32Array.from(nids, (_, place) => halves[2 * place]!);
+  return order;
+}
+
+/** The numbers of the inodes that are not behind all inodes of lower numbers. */
+function numbersInGaps(nids: Uint32Array): Uint32Array {
+  const numbers = new Uint32Array(nids.length);
+  let count = 0;
+  let endNid = 0;
+  for (let number = 0; number < nids.length; number++) {
+    if (nids[number]! < endNid) numbers[count++] = number;
+    else endNid = nids[number]!;
+  }
+  return numbers.slice(0, count);
 }
 
 /** The digest as a UUID of version 8 (RFC 9562, section 5.8: bits of one's own making). */

@@ -13,6 +13,7 @@ import { encodeExtent, type ExtentCodec } from "../erofs/extent-codec.ts";
 import { holeChunk, type ChunkRef } from "../erofs/tree.ts";
 import { assert } from "../util/assert.ts";
 import { alignUp, KiB, MiB } from "../util/bytes.ts";
+import { noteWork } from "../util/garbage.ts";
 import { BundleBuilder, bundledBytesMax, type FullBundle } from "./bundle-builder.ts";
 import { encodeChunk } from "./chunk-encoder.ts";
 import type { ChunkTable } from "./chunk-table.ts";
@@ -181,6 +182,7 @@ export class ChunkSink implements AsyncDisposable {
   /** Sends what is staged on its way; goes on with another buffer, waiting for one if need be. */
   async #handOver(): Promise<void> {
     this.#queue.throwFailure();
+    noteWork();
     const staging = this.#staging;
     const batch = this.#queue.add(this.#startWrites());
     this.#batches.push(batch.then(() => void this.#freeBuffers.push(staging)));
