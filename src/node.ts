@@ -243,6 +243,7 @@ function openMaintenance(
     housekeeper,
     pacer,
     setting: effectiveCodec(codec, config.chunk_size)?.algorithm ?? 0,
+    isReferenced: (layerId) => metadata.isLayerReferenced(layerId),
     hasStale: () => hasStaleChunks(root.index),
     compactionDelayMs: config.maintenance.compaction_delay_ms ?? undefined,
     memory: {

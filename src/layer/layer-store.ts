@@ -15,24 +15,20 @@ import type {
   ConvertedLayer,
   LayerBase,
   LayerBlob,
-  LayerMounts,
   LayerStore,
 } from "../snapshot/contract.ts";
 import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
 import type { BlockRange } from "../store/layout.ts";
-import type { PackAllocator, Reservation } from "../store/pack-allocator.ts";
+import type { Reservation } from "../store/pack-allocator.ts";
 import type { PublishedLayer } from "../store/publish.ts";
-import type { RewriteRequest } from "./rewrite.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
-import type { Logger } from "../util/logger.ts";
 import { Mutex } from "../util/mutex.ts";
 import type { WorkerPool, WorkerThread } from "../workers.ts";
+import { LayerDeleter, type LayerDeleterOptions } from "./layer-deleter.ts";
+import type { RewriteRequest } from "./rewrite.ts";
 
 /** Content that vanishes during a build three times in a row is no coincidence. */
 const attemptsMax = 3;
-/** After this time released layers that were in use are looked at again; then ever more seldom. */
-const retryMsMin = 30_000;
-const retryMsMax = 900_000;
 
 export interface ConversionCounts {
   done: number;
@@ -44,22 +40,13 @@ export interface ConversionCounts {
   seconds: number;
 }
 
-export interface LayerStoreOptions {
+export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "isProtected"> {
   readonly builders: WorkerPool;
   /** Builds layers anew in the background, beside conversions. */
   readonly rewriter: WorkerPool;
-  readonly housekeeper: WorkerPool;
-  readonly allocator: PackAllocator;
-  readonly mounts: LayerMounts;
-  /** Whether a snapshot refers to the layer. */
-  readonly isReferenced: (layerId: number) => boolean;
   /** Gives all snapshots of a layer another one; resolves when that is durable. */
   readonly moveSnapshots: (from: number, to: number) => Promise<void>;
   readonly findBlob: (key: BlobKey) => KnownLayer | undefined;
-  readonly isPackEmpty: (packId: number) => boolean;
-  /** Layers were deleted or content was found lost: there may be something to store anew. */
-  readonly onOutdated: () => void;
-  readonly log: Logger;
 }
 
 /** Has a layer built by a worker thread, which keeps it under the number of the job. */
@@ -93,16 +80,13 @@ export class NodeLayerStore implements LayerStore {
   /** The blobs that are being applied, by job. */
   readonly #blobs = new Map<number, LayerBlob>();
   readonly #blobLocks = new KeyedMutex();
-  /** Released, but not deleted yet: somebody still has them. */
-  readonly #unreleased = new Set<number>();
-  /** Of them, those whose image was open when they were looked at. */
-  #inUse: ReadonlySet<number> = new Set();
-  #retry: Timer | undefined;
-  #retryMs = retryMsMin;
+  readonly #deleter: LayerDeleter;
   #nextJob = 1;
 
   constructor(options: LayerStoreOptions) {
     this.#options = options;
+    const isProtected = (layerId: number) => this.#protected.has(layerId);
+    this.#deleter = new LayerDeleter({ ...options, lock: this.#lock, isProtected });
   }
 
   async convert(directory: string, label: string): Promise<ConvertedLayer> {
@@ -144,23 +128,13 @@ export class NodeLayerStore implements LayerStore {
     else this.#protected.delete(layerId);
   }
 
-  async release(layerIds: readonly number[]): Promise<void> {
-    for (const layerId of layerIds) this.#unreleased.add(layerId);
-    await this.#lock.run(() => this.#deleteUnused());
-    clearTimeout(this.#retry);
-    if (this.#unreleased.size === 0) return;
-    if (layerIds.length > 0) this.#retryMs = retryMsMin;
-    this.#retry = setTimeout(() => {
-      this.#retryMs = Math.min(2 * this.#retryMs, retryMsMax);
-      void this.release([]);
-    }, this.#retryMs);
-    this.#retry.unref();
+  release(layerIds: readonly number[]): Promise<void> {
+    return this.#deleter.release(layerIds);
   }
 
   /** Deletes what can be deleted by now; the rest the next start finds. */
-  async close(): Promise<void> {
-    await this.release([]);
-    clearTimeout(this.#retry);
+  close(): Promise<void> {
+    return this.#deleter.close();
   }
 
   /** Runs a task while nothing else changes the index. */
@@ -274,44 +248,6 @@ export class NodeLayerStore implements LayerStore {
 
   #protect(layerId: number): void {
     this.#protected.set(layerId, (this.#protected.get(layerId) ?? 0) + 1);
-  }
-
-  /** Deletes what can be deleted of what was released; the rest waits for the next time. */
-  async #deleteUnused(): Promise<void> {
-    const { housekeeper, allocator, isReferenced, isPackEmpty, onOutdated, log } = this.#options;
-    const unmounted: number[] = [];
-    for (const layerId of this.#unreleased) {
-      if (this.#protected.has(layerId)) continue;
-      if (isReferenced(layerId)) this.#unreleased.delete(layerId);
-      else if (await this.#unmount(layerId)) unmounted.push(layerId);
-    }
-    if (unmounted.length === 0) return;
-    try {
-      // A loop device lets go of its image some moments later: worth waiting for the first time.
-      const waits = unmounted.some((layerId) => !this.#inUse.has(layerId));
-      const request = { layerIds: unmounted, waits };
-      const inUse = new Set(await housekeeper.call<number[]>("deleteLayers", request));
-      this.#inUse = inUse;
-      for (const layerId of unmounted) if (!inUse.has(layerId)) this.#unreleased.delete(layerId);
-      if (inUse.size > 0) log.info({ layers: [...inUse] }, "layers wait: their images are in use");
-      await allocator.deleteEmpty(isPackEmpty);
-      if (inUse.size < unmounted.length) onOutdated();
-    } catch (error) {
-      log.error({ layers: unmounted, reason: describeError(error) }, "cannot delete layers");
-    }
-  }
-
-  async #unmount(layerId: number): Promise<boolean> {
-    try {
-      await this.#options.mounts.evict(layerId);
-      return true;
-    } catch (error) {
-      // A container goes on with the layer, which has been replaced or removed under it.
-      const isHeld = error instanceof AppError && error.code === "failed_precondition";
-      const fields = { layerId, reason: describeError(error) };
-      this.#options.log[isHeld ? "debug" : "warn"](fields, "a layer stays mounted");
-      return false;
-    }
   }
 
   async #buildWithRetry<Result>(

@@ -51,6 +51,8 @@ export interface MaintenanceOptions {
   readonly pacer: Pacer;
   /** What new content is compressed with. */
   readonly setting: Encoding;
+  /** Whether a snapshot refers to the layer. */
+  readonly isReferenced: (layerId: number) => boolean;
   /** Whether there is content that is to be stored anew. */
   readonly hasStale: () => boolean;
   /** Undefined: bundles are never compacted. */
@@ -230,10 +232,12 @@ export class Maintenance {
     }
   }
 
-  #outdated(task: MaintenanceTask): Promise<OutdatedLayer[]> {
-    const { housekeeper, setting } = this.#options;
+  /** Without those that were replaced already and wait for the end of a container. */
+  async #outdated(task: MaintenanceTask): Promise<OutdatedLayer[]> {
+    const { housekeeper, setting, isReferenced } = this.#options;
     const request = { setting: task === "recompress" ? setting : undefined };
-    return housekeeper.call<OutdatedLayer[]>("outdatedLayers", request);
+    const layers = await housekeeper.call<OutdatedLayer[]>("outdatedLayers", request);
+    return layers.filter(({ layer }) => isReferenced(layer));
   }
 }
 

@@ -23,12 +23,12 @@ import { FileTree } from "../erofs/file-tree.ts";
 import type { InodeRef } from "../erofs/inode-table.ts";
 import { holeChunk, type ChunkRef, type FileContent, type Inode } from "../erofs/tree.ts";
 import { effectiveCodec } from "../store/chunk-sink.ts";
-import { findLayer, type ChunkRow } from "../store/index-database.ts";
+import { findLayer, imageIdentity, type ChunkRow } from "../store/index-database.ts";
 import { contentIndex, openImageFile, PieceReader } from "../store/layer-files.ts";
 import { blockBytes } from "../store/layout.ts";
-import { imagePath } from "../store/paths.ts";
 import type { BuiltLayer } from "../store/publish.ts";
 import { VerifiedContent } from "../store/verified-content.ts";
+import { verifyImage } from "../store/verify-image.ts";
 import { assert, defined } from "../util/assert.ts";
 import { type ByteString } from "../util/byte-string.ts";
 import { MiB } from "../util/bytes.ts";
@@ -58,7 +58,10 @@ export async function rewriteLayer(
   const { database, paths, codec, chunkBytes } = environment;
   const layer = defined(findLayer(database, layerId), `layer ${layerId}`);
   const budget = new Budget(pace);
-  using file = openImageFile(imagePath(paths, layerId));
+  const image = imageIdentity(paths, layer);
+  // What is wrong in the old image would be right in the new one.
+  verifyImage(image);
+  using file = openImageFile(image.path);
   using content = new VerifiedContent(database, paths);
   const options = {
     ...environment,

@@ -73,9 +73,10 @@ async function applyLocked(
   const layer = await layerStore.apply(blob, await baseOf(context, active), signal);
   try {
     // The same blob once more: a client that did not get the answer asks again.
-    const noted = context.metadata.findById(active.id)?.appliedLayerId;
-    if (noted === undefined) await noteLayer(context, active, layer);
-    else if (noted !== layer.layerId) throw cannotApplyOnTop(active);
+    // Looked at again, because a layer may be given another number meanwhile.
+    const now = context.metadata.findById(active.id) ?? active;
+    if (now.appliedLayerId === undefined) await noteLayer(context, active, layer);
+    else if (now.appliedLayerId !== layer.layerId) throw cannotApplyOnTop(active);
   } catch (error) {
     layerStore.settle(layer.layerId);
     queue.addLayer(layer.layerId);

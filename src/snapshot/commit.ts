@@ -49,7 +49,10 @@ async function commitLocked(
   using _parent = parentId === undefined ? undefined : parentHolds.hold(parentId);
   await refuseChangesOnTop(context, active);
   await guardSteps(`Cannot commit snapshot "${key}" as "${name}"`, async () => {
-    const { layer, usage, isProtected } = await storeLayer(context, active, name);
+    const stored = await storeLayer(context, active, name);
+    const { usage, isProtected } = stored;
+    // In one step with the transaction: what is not protected may move at any time.
+    const layer = isProtected ? stored.layer : layerNow(context, active, stored.layer);
     const isImage = layer.kind === "image";
     try {
       const { labels } = options;
@@ -64,6 +67,12 @@ async function commitLocked(
     context.mounts.release(holderOf(active.id));
     if (isImage) context.queue.addDirectory(active.id);
   });
+}
+
+/** An applied layer may have been given another number since the snapshot was looked at. */
+function layerNow({ metadata }: SnapshotContext, { id }: SnapshotRecord, layer: LayerState) {
+  const layerId = metadata.findById(id)?.appliedLayerId;
+  return layerId === undefined ? layer : ({ kind: "image", layerId } as const);
 }
 
 /** In the order of containerd's checks. */

@@ -87,11 +87,9 @@ UPDATE snapshots SET applied_layer_id = $layerId, updated_ns = $nowNs, size_byte
   inodes = $inodes
 WHERE id = $id AND kind = 'active'`;
 
-/** An applied layer as it is now: it may have moved since the snapshot was looked at. */
 const commit = `
 UPDATE snapshots SET name = $name, parent_id = $parentId, kind = 'committed', labels = $labels,
-  created_ns = $nowNs, updated_ns = $nowNs,
-  layer_id = coalesce(applied_layer_id, $layerId), plain_reason = $plainReason,
+  created_ns = $nowNs, updated_ns = $nowNs, layer_id = $layerId, plain_reason = $plainReason,
   applied_layer_id = NULL,
   size_bytes = $sizeBytes, inodes = $inodes
 WHERE id = $id AND kind = 'active'`;

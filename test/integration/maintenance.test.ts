@@ -14,6 +14,7 @@ import { unmount } from "../../ffi/mount.ts";
 import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import type { MaintenanceStatus } from "../../src/layer/maintenance.ts";
+import { defined } from "../../src/util/assert.ts";
 import { GiB, MiB } from "../../src/util/bytes.ts";
 import { type DaemonOptions, TestDaemon } from "../support/daemon.ts";
 import { mounted, ownFolderOf } from "../support/mounted.ts";
@@ -53,6 +54,7 @@ async function restart(options: DaemonOptions): Promise<void> {
   await daemon.stop();
   daemon.configure({ ...fast, ...options });
   await daemon.start();
+  await status();
   client = new SnapshotsClient(daemon.socket);
 }
 
@@ -93,7 +95,18 @@ function address(): string {
   return readFileSync(join(daemon.root, "api.address"), "utf8").trim();
 }
 
+/** The admin API comes last at a start: waits for it. */
 async function status(): Promise<MaintenanceStatus> {
+  let answer: MaintenanceStatus | undefined;
+  const isAnswered = async () => {
+    answer = await fetchStatus().catch(() => undefined);
+    return answer !== undefined;
+  };
+  await waitUntil(isAnswered, "no answer of the admin API");
+  return defined(answer, "the answer");
+}
+
+async function fetchStatus(): Promise<MaintenanceStatus> {
   const response = await fetch(`http://${address()}/recompress`);
   return (await response.json()) as MaintenanceStatus;
 }
@@ -102,6 +115,7 @@ async function expectSound(): Promise<void> {
   await daemon.stop();
   expect(await daemon.cli("check", "--data")).toBe("no problems found\n");
   await daemon.start();
+  await status();
 }
 
 describe("dedup-snapshotter recompress", () => {
@@ -132,6 +146,7 @@ describe("dedup-snapshotter recompress", () => {
     writeFileSync(join(container.path, "own"), "own");
     await daemon.cli("recompress", "--wait");
     expect(images()).toHaveLength(4);
+    expect(await daemon.cli("recompress", "--dry-run")).toStartWith("0 layers");
     const seen = readAll(container.path);
     for (const [name, content] of files) expect(seen.get(name)?.equals(content)).toBe(true);
     expect(await fileDifferences(client, "base", files)).toEqual([]);

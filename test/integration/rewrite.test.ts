@@ -208,6 +208,15 @@ describe.skipIf(process.getuid?.() !== 0)("a layer that is built anew", () => {
     expect(statSync(imagePath(store.paths, layerId)).size).toBeGreaterThan(0);
   });
 
+  test("is not made of a damaged image", async () => {
+    const { layerId } = await store.add(store.makeFolder(variousFiles(chunkBytes)), deflate);
+    const file = openSync(imagePath(store.paths, layerId), "r+");
+    writeSync(file, "x", 4096);
+    closeSync(file);
+    const failure = await rejection(store.buildAgain(layerId, zstd, true));
+    expect(String(failure)).toContain("holds other bytes than were written");
+  });
+
   test("can be given up at any time, and leaves nothing", async () => {
     const { layerId } = await store.add(store.makeFolder(variousFiles(chunkBytes)), deflate);
     const usage = store.usage();

@@ -10,6 +10,8 @@ import { RecordingLog } from "../snapshot/fakes.ts";
 /** Layers that are outdated until they are rewritten, which gives them a number 100 higher. */
 class FakeNode {
   readonly outdated = new Set<number>();
+  /** Outdated, too, but no snapshot has them any more. */
+  readonly replaced = new Set<number>();
   readonly rewritten: number[] = [];
   readonly failures = new Map<number, AppError[]>();
   /** How often bundles were looked at. */
@@ -34,6 +36,7 @@ class FakeNode {
       housekeeper: { call: async <Result>(name: string) => calls[name]?.() as Result },
       pacer: new Pacer({ bytesPerSecond: 1e12, isBusy: () => false }),
       setting: 3,
+      isReferenced: (layerId) => !this.replaced.has(layerId),
       hasStale: () => this.outdated.size > 0,
       compactionDelayMs,
       memory: this.memory,
@@ -63,7 +66,8 @@ function failuresOf(code: "unavailable" | "data_loss" | "resource_exhausted", co
 describe("Maintenance", () => {
   test("rewrites one layer after the other, also those that came meanwhile", async () => {
     const node = new FakeNode();
-    node.outdated.add(1).add(2);
+    node.outdated.add(1).add(2).add(9);
+    node.replaced.add(9);
     node.gate = Promise.resolve().then(() => node.outdated.add(3));
     expect(await node.maintenance.plan()).toEqual({ layers: 2, content_bytes: 20 });
     expect(node.maintenance.recompress()).toMatchObject({ running: "recompress", wanted: true });

@@ -216,6 +216,29 @@ describe("Snapshotter.applyBlob()", () => {
     expect(node.layerStore.released).toEqual([]);
   });
 
+  test("has Commit publish a layer that was given another number meanwhile", async () => {
+    await using node = new TestNode();
+    await apply(node, await node.snapshotter.prepare("k", "", noLabels));
+    const { metadata } = node;
+    const find = metadata.find.bind(metadata);
+    metadata.find = (name) => {
+      // After the checks of the commit, before what it waits for then.
+      queueMicrotask(() => metadata.moveLayer(101, 900));
+      return find(name);
+    };
+    await node.snapshotter.commit("layer", "k", plainCommit);
+    expect(node.snapshotter.stat("layer")).toMatchObject({ layer: { layerId: 900 } });
+  });
+
+  test("knows the same blob again whose layer was given another number meanwhile", async () => {
+    await using node = new TestNode();
+    const mounts = await node.snapshotter.prepare("k", "", noLabels);
+    await apply(node, mounts);
+    node.layerStore.next = { layerId: 900 };
+    node.layerStore.gate = Promise.resolve().then(() => node.metadata.moveLayer(101, 900));
+    expect(await apply(node, mounts)).toMatchObject({ tarBytes: 10_240 });
+  });
+
   test("gives the layer up with the snapshot", async () => {
     await using node = new TestNode();
     await apply(node, await node.snapshotter.prepare("k", "", noLabels));

@@ -177,17 +177,4 @@ describe("SnapshotMetadata", () => {
       ]),
     );
   });
-
-  test("commits an applied layer as it is, where it moved since it was looked at", async () => {
-    await using store = new Store();
-    const { metadata } = store;
-    const id = store.active("active");
-    const usage = { sizeBytes: 10, inodes: 2 };
-    metadata.apply({ id, layerId: 7, nowNs: 3n, usage });
-    metadata.moveLayer(7, 9);
-    const layer = { kind: "image", layerId: 7 } as const;
-    const names = { id, name: "layer", parentId: undefined, labels: noLabels };
-    metadata.commit({ ...names, nowNs: 4n, layer, usage });
-    expect(metadata.find("layer")?.layer).toEqual({ kind: "image", layerId: 9 });
-  });
 });
