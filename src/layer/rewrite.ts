@@ -19,13 +19,9 @@ import {
   type ImageInode,
 } from "../erofs/read.ts";
 import { decodeDeviceNumber } from "../erofs/inode-record.ts";
-import {
-  holeChunk,
-  type ChunkRef,
-  type Directory,
-  type FileContent,
-  type Inode,
-} from "../erofs/tree.ts";
+import { FileTree } from "../erofs/file-tree.ts";
+import type { InodeRef } from "../erofs/inode-table.ts";
+import { holeChunk, type ChunkRef, type FileContent, type Inode } from "../erofs/tree.ts";
 import { effectiveCodec } from "../store/chunk-sink.ts";
 import { findLayer, imageIdentity, type ChunkRow } from "../store/index-database.ts";
 import { contentIndex, openImageFile, PieceReader } from "../store/layer-files.ts";
@@ -36,6 +32,7 @@ import { verifyImage } from "../store/verify-image.ts";
 import { assert, defined } from "../util/assert.ts";
 import { type ByteString } from "../util/byte-string.ts";
 import { MiB } from "../util/bytes.ts";
+import { noteRows } from "../util/garbage.ts";
 import { build, type BuildEnvironment, type ContentPlace } from "./build.ts";
 import type { LayerTree } from "./directory-tree.ts";
 import { shapeOf, usesOf } from "./rewrite-shape.ts";
@@ -79,8 +76,8 @@ export async function rewriteLayer(
   };
   const index = contentIndex(database);
   const entryBytes = layer.image_bytes / layer.inodes;
-  return await build(options, ({ sink }) =>
-    new TreeRewriter({ image: file.image, index, content, sink, budget, entryBytes }).read(),
+  return await build(options, (place) =>
+    new TreeRewriter({ ...place, image: file.image, index, content, budget, entryBytes }).read(),
   );
 }
 
@@ -125,12 +122,14 @@ class TreeRewriter {
   readonly #options: RewriterOptions;
   readonly #pieces: PieceReader;
   readonly #xattrs = new XattrLists();
-  readonly #directories = new Map<string, Directory>();
-  readonly #hardLinks = new Map<number, Inode>();
+  readonly #directories = new Map<string, InodeRef>();
+  readonly #hardLinks = new Map<number, InodeRef>();
+  readonly #tree: FileTree;
   #contentBytes = 0;
 
   constructor(options: RewriterOptions) {
     this.#options = options;
+    this.#tree = new FileTree(options.inline);
     this.#pieces = new PieceReader(options.image, options.index);
   }
 
@@ -139,20 +138,21 @@ class TreeRewriter {
     for (const { path, inode } of walkImage(image)) {
       await budget.spend(2 * entryBytes);
       await this.#readEntry(path, inode);
+      noteRows();
     }
-    const root = defined(this.#directories.get("/"), "the root directory");
-    return { root, contentBytes: this.#contentBytes };
+    return { tree: this.#tree, contentBytes: this.#contentBytes };
   }
 
   async #readEntry(path: ByteString, record: ImageInode): Promise<void> {
-    const inode = this.#hardLinks.get(record.nid) ?? (await this.#readInode(path, record));
-    if (inode.type === "directory") this.#directories.set(path, inode);
+    const linked = this.#hardLinks.get(record.nid);
+    const inode = linked ?? this.#tree.add(await this.#readInode(path, record));
+    if (isOfType(record, "directory")) this.#directories.set(path, inode);
     else if (record.linkCount > 1) this.#hardLinks.set(record.nid, inode);
     if (path === "/") return;
     const slash = path.lastIndexOf("/");
     const parent = this.#directories.get(slash === 0 ? "/" : path.slice(0, slash));
     const name = path.slice(slash + 1) as ByteString;
-    defined(parent, "the directory of an entry").entries.set(name, inode);
+    this.#tree.link(defined(parent, "the directory of an entry"), name, inode);
   }
 
   async #readInode(path: ByteString, inode: ImageInode): Promise<Inode> {
@@ -160,7 +160,7 @@ class TreeRewriter {
     const { mode, uid, gid, mtimeSeconds, mtimeNanoseconds, sizeBytes } = inode;
     const xattrs = this.#xattrs.intern(readXattrs(image, inode));
     const common = { mode, uid, gid, mtimeSeconds, mtimeNanoseconds, xattrs };
-    if (isOfType(inode, "directory")) return { type: "directory", ...common, entries: new Map() };
+    if (isOfType(inode, "directory")) return { type: "directory", ...common };
     if (isOfType(inode, "symlink")) {
       return { type: "symlink", ...common, target: symlinkTarget(image, inode) };
     }
