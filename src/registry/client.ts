@@ -74,7 +74,6 @@ export function createRegistryClient(options: RegistryClientOptions = {}): Regis
 
 /** Names are then looked up by the proxy, and may mean nothing here. */
 function usesProxy(environment: NodeJS.ProcessEnv): boolean {
-  return ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].some((name) =>
-    Boolean(environment[name]),
-  );
+  const names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+  return names.some((name) => Boolean(environment[name] ?? environment[name.toLowerCase()]));
 }

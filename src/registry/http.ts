@@ -145,7 +145,7 @@ function connectUrl({ url, address }: HttpRequest): string {
   return pinned.href;
 }
 
-function tlsOf({ tls, url, address }: HttpRequest): Bun.BunFetchRequestInitTLS {
+function tlsOf({ tls, url, address }: HttpRequest): NonNullable<BunFetchRequestInit["tls"]> {
   const name = url.hostname.replace(/^\[|\]$/g, "");
   return {
     ca: tls.ca,
