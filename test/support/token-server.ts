@@ -1,5 +1,5 @@
 /**
- * A token service whose tokens docker-registry takes (distribution's docs/content/spec/auth/jwt.md).
+ * A token service whose tokens docker-registry takes (distribution, spec/auth/jwt.md).
  *
  * @module
  */
