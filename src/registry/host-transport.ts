@@ -97,7 +97,10 @@ export class HostTransport {
       });
       if (answer.status !== 401 || isSecond || isForeign || !isOwn) return answer;
       const learning = authorizer.learn(host, rights, answer.headers, origin, sent);
-      const isNew = await unlessCancelled(learning, subject, signal);
+      const isNew = await unlessCancelled(learning, subject, signal).catch(async (error) => {
+        await answer.body.discard();
+        throw error;
+      });
       if (isNew !== true) return answer;
       await answer.body.discard();
     }

@@ -173,6 +173,17 @@ async function findIn(config: object, authority: string, helper?: Credentials) {
   return { found: await new DockerConfig(file, run).find(authority), asked };
 }
 
+describe("a config.json that cannot be read", () => {
+  test("ends the call, and gives the connection back", async () => {
+    await using registry = new TokenRegistry();
+    using fixture = new ClientFixture({ limits: { connectionsPerServer: 1 } });
+    fixture.withServers(registry.server).writeConfig({ auths: 5 });
+    for (let round = 0; round < 2; round++) {
+      expect(await rejection(read(fixture))).toMatchObject({ code: "invalid_argument" });
+    }
+  });
+});
+
 describe("DockerConfig.find()", () => {
   const auth = Buffer.from("user:pass").toString("base64");
   const user: Credentials = { kind: "password", username: "user", password: "pass" };
