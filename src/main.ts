@@ -3,6 +3,7 @@ import { defineCommand, runMain } from "citty";
 import { checkCommand } from "./cli/check.ts";
 import { chunksCommand } from "./cli/chunks.ts";
 import { configCommand } from "./cli/config.ts";
+import { convertCommand } from "./cli/convert.ts";
 import { filesCommand } from "./cli/files.ts";
 import { serveCommand } from "./cli/serve.ts";
 import { statsCommand } from "./cli/stats.ts";
@@ -20,6 +21,7 @@ const mainCommand = defineCommand({
     files: filesCommand,
     chunks: chunksCommand,
     check: checkCommand,
+    convert: convertCommand,
     config: configCommand,
   },
 });

@@ -6,6 +6,8 @@
 import type { Database } from "bun:sqlite";
 import { openFlag } from "../ffi/constants.ts";
 import { close, open, syncFilesystem } from "../ffi/file.ts";
+import { convertLayer, type ConvertedLayer, type LayerJob } from "./convert/layer.ts";
+import { batchedProgress } from "./convert/progress.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
 import { buildFromBlob, type BlobBuild } from "./layer/apply.ts";
@@ -95,6 +97,11 @@ const handlers = {
   /** Nobody waits for the build any more. */
   cancel(job: number): void {
     cancelledJobs.add(job);
+  },
+
+  convertLayer({ job, layer }: { job: number; layer: LayerJob }): Promise<ConvertedLayer> {
+    const report = batchedProgress((bytes) => void channel.call("progress", { job, bytes }));
+    return convertLayer(layer, report);
   },
 
   publish(job: number): PublishedLayer {

@@ -9,7 +9,15 @@ import { assert } from "../../util/assert.ts";
 import type { ByteString } from "../../util/byte-string.ts";
 import { alignUp } from "../../util/bytes.ts";
 
-/** `mode` in octal digits that fill a field but for its NUL. */
+/** 8 GiB; larger sizes are written in base 256, as GNU tar and Go do. */
+const octalSizeMax = 8 ** (longNumberBytes - 1) - 1;
+
+function putBinary(block: Buffer, at: number, value: number): void {
+  block[at] = 0x80;
+  block.writeBigUInt64BE(BigInt(value), at + longNumberBytes - 8);
+}
+
+/** Octal digits that fill a field but for its NUL. */
 function octal(value: number, fieldBytes: number): string {
   return value.toString(8).padStart(fieldBytes - 1, "0");
 }
@@ -23,7 +31,8 @@ export function fileHeader(name: ByteString, sizeBytes: number, mode = 0o644): B
   put(ustarField.mode, octal(mode, shortNumberBytes));
   put(ustarField.uid, octal(0, shortNumberBytes));
   put(ustarField.gid, octal(0, shortNumberBytes));
-  put(ustarField.size, octal(sizeBytes, longNumberBytes));
+  if (sizeBytes <= octalSizeMax) put(ustarField.size, octal(sizeBytes, longNumberBytes));
+  else putBinary(block, ustarField.size, sizeBytes);
   put(ustarField.mtime, octal(0, longNumberBytes));
   put(ustarField.typeFlag, typeFlag.regular);
   put(ustarField.magic, `${ustarMagic}00`);

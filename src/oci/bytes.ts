@@ -1,0 +1,81 @@
+/**
+ * Reading parts of files and verifying what was read.
+ *
+ * @module
+ */
+import { open, type FileHandle } from "node:fs/promises";
+import { AppError } from "../errors.ts";
+import type { BlobDescriptor } from "../registry/contract.ts";
+import { KiB, MiB } from "../util/bytes.ts";
+import type { FileRange } from "./contract.ts";
+
+const pieceBytes = 256 * KiB;
+/** Of manifests, indexes and configurations; registries refuse larger manifests than 4 MiB. */
+export const documentBytesMax = 16 * MiB;
+
+/** The bytes of the range; who does not read to the end has to end the iteration. */
+export async function* readFileRange(range: FileRange): AsyncGenerator<Uint8Array, void> {
+  await using file = await open(range.path, "r");
+  yield* readPieces(file, range);
+}
+
+/** Part of an open file, each piece in memory of its own. */
+export async function* readPieces(
+  file: FileHandle,
+  { offsetBytes, lengthBytes }: Omit<FileRange, "path">,
+): AsyncGenerator<Uint8Array, void> {
+  for (let at = 0; at < lengthBytes; at += pieceBytes) {
+    yield await readFully(file, offsetBytes + at, Math.min(pieceBytes, lengthBytes - at));
+  }
+}
+
+/** Part of a file, in memory of its own; rejects with `data_loss` where the file ends before. */
+export async function readFully(
+  file: FileHandle,
+  offsetBytes: number,
+  lengthBytes: number,
+): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(lengthBytes);
+  let filled = 0;
+  while (filled < lengthBytes) {
+    const count = lengthBytes - filled;
+    const { bytesRead } = await file.read(bytes, filled, count, offsetBytes + filled);
+    if (bytesRead === 0) {
+      throw new AppError("data_loss", `A file ends before byte ${offsetBytes + lengthBytes}`);
+    }
+    filled += bytesRead;
+  }
+  return bytes;
+}
+
+/** Passes a blob on, and throws `data_loss` at its end if it is not the one of the descriptor. */
+export async function* verified(
+  { digest, sizeBytes }: BlobDescriptor,
+  content: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void> {
+  const hasher = new Bun.CryptoHasher(digest.startsWith("sha512:") ? "sha512" : "sha256");
+  let count = 0;
+  for await (const piece of content) {
+    hasher.update(piece);
+    count += piece.length;
+    if (count > sizeBytes) break;
+    yield piece;
+  }
+  const found = `${hasher.algorithm}:${hasher.digest("hex")}`;
+  if (count === sizeBytes && found === digest) return;
+  throw new AppError("data_loss", `Blob "${digest}" has ${count} bytes with the digest ${found}`);
+}
+
+/** All of a small blob, verified; rejects with `resource_exhausted` for one that is not small. */
+export async function readDocument(
+  blob: BlobDescriptor,
+  content: AsyncIterable<Uint8Array>,
+): Promise<Buffer> {
+  if (blob.sizeBytes > documentBytesMax) {
+    const problem = `"${blob.digest}" has ${blob.sizeBytes} bytes, which no manifest needs`;
+    throw new AppError("resource_exhausted", problem);
+  }
+  const pieces: Uint8Array[] = [];
+  for await (const piece of verified(blob, content)) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
