@@ -13,7 +13,7 @@
  * - `unavailable`: nobody answered in time, or only with 5xx and 429; asking later may help;
  * - `data_loss`: what came is not what the digest, the size or the range says;
  * - `unimplemented`: the registry has no ranges;
- * - `failed_precondition`: we refuse (a redirect to a link-local address, plain HTTP, a size limit);
+ * - `failed_precondition`: we refuse (a redirect to a link-local address, a certificate, a size);
  * - `invalid_argument`: a reference, digest or configuration file that does not parse;
  * - `cancelled`: the signal was aborted.
  *
@@ -23,7 +23,7 @@ import type { Descriptor } from "../containerd/descriptor.ts";
 
 /** An image or repository by name, normalised as containerd does; made by `parseReference()`. */
 export interface Reference {
-  /** As in the name: `docker.io`, `ghcr.io`, `localhost:5000`; which server that is, is not said. */
+  /** As in the name: `docker.io`, `localhost:5000`; which server that is, is not said. */
   readonly host: string;
   /** `library/debian`. */
   readonly repository: string;

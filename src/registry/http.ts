@@ -1,0 +1,167 @@
+/**
+ * One request, one answer: no redirects, no credentials, no second try.
+ *
+ * `fetch` of the runtime does the protocol. It never decodes bodies (`decompress: false`), keeps
+ * connections apart by their TLS settings, and takes proxies from the usual environment variables.
+ *
+ * @module
+ */
+import { Body } from "./body.ts";
+import type { Clock } from "./clock.ts";
+import { fetchError } from "./fetch-error.ts";
+import { isIP } from "node:net";
+import type { RegistryLimits } from "./limits.ts";
+import { RegistryError, type Subject } from "./registry-error.ts";
+import { Slots } from "./slots.ts";
+import { version } from "../version.ts";
+
+/** PEM texts. */
+export interface TlsSettings {
+  readonly ca: string;
+  readonly certificates: readonly string[];
+  readonly keys: readonly string[];
+  readonly skipVerify: boolean;
+}
+
+/** A body that can be sent again. */
+export interface RequestContent {
+  readonly sizeBytes: number;
+  readonly open: () => AsyncIterable<Uint8Array>;
+}
+
+export interface HttpRequest {
+  readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH";
+  readonly url: URL;
+  readonly headers: readonly (readonly [string, string])[];
+  readonly tls: TlsSettings;
+  readonly subject: Subject;
+  /** Connect to this address instead of looking the name up. */
+  readonly address?: string;
+  readonly content?: RequestContent;
+  readonly signal?: AbortSignal;
+}
+
+export interface HttpAnswer {
+  /** That of the request: what a relative Location is relative to. */
+  readonly url: URL;
+  readonly status: number;
+  readonly headers: Headers;
+  /** Must be read or discarded: until then it occupies one of the server's connections. */
+  readonly body: Body;
+}
+
+export interface HttpDependencies {
+  readonly clock: Clock;
+  readonly limits: RegistryLimits;
+}
+
+export class HttpClient {
+  readonly #dependencies: HttpDependencies;
+  readonly #slots: Slots;
+
+  constructor(dependencies: HttpDependencies) {
+    this.#dependencies = dependencies;
+    this.#slots = new Slots(dependencies.limits.connectionsPerServer);
+  }
+
+  /** Rejects with a RegistryError where there is no answer, of whatever status. */
+  async send(request: HttpRequest): Promise<HttpAnswer> {
+    const { clock, limits } = this.#dependencies;
+    const { subject, signal } = request;
+    const abort = new AbortController();
+    const cancel = () => abort.abort(cancelled(subject));
+    if (signal?.aborted === true) throw cancelled(subject);
+    signal?.addEventListener("abort", cancel, { once: true });
+    let release: (() => void) | undefined;
+    const onEnd = () => {
+      signal?.removeEventListener("abort", cancel);
+      release?.();
+    };
+    try {
+      release = await this.#slots.take(request.url.origin, abort.signal);
+      const response = await this.#fetch(request, abort);
+      const context = { subject, clock, limits, abort, onEnd };
+      return {
+        url: request.url,
+        status: response.status,
+        headers: response.headers,
+        body: new Body(response.body, context),
+      };
+    } catch (error) {
+      onEnd();
+      throw fetchError(error, subject, abort.signal);
+    }
+  }
+
+  async #fetch(request: HttpRequest, abort: AbortController): Promise<Response> {
+    const { clock, limits } = this.#dependencies;
+    const { url, subject, content } = request;
+    const expire = () => {
+      const problem = `did not answer within ${limits.answerTimeoutMs} ms`;
+      abort.abort(new RegistryError("unavailable", subject, problem));
+    };
+    let stopTimer = clock.after(limits.answerTimeoutMs, expire);
+    // Sending takes as long as it takes; each piece that the server accepts is a sign of life.
+    const restart = () => {
+      stopTimer();
+      stopTimer = clock.after(limits.answerTimeoutMs, expire);
+    };
+    try {
+      return await fetch(connectUrl(request), {
+        method: request.method,
+        headers: headersOf(request),
+        redirect: "manual",
+        decompress: false,
+        signal: abort.signal,
+        ...(url.protocol === "https:" ? { tls: tlsOf(request) } : {}),
+        ...(content === undefined ? {} : { body: watched(content, restart) }),
+      });
+    } finally {
+      stopTimer();
+    }
+  }
+}
+
+function cancelled(subject: Subject): RegistryError {
+  return new RegistryError("cancelled", subject, "the call was cancelled");
+}
+
+/** An ISO date never has a blank, a host never a comma: fields that repeat are joined. */
+function headersOf({ headers, url, address, content }: HttpRequest): Headers {
+  const all = new Headers([
+    ["User-Agent", `dedup-snapshotter/${version}`],
+    ["Accept-Encoding", "identity"],
+  ]);
+  for (const [name, value] of headers) all.append(name, value);
+  if (address !== undefined) all.set("Host", url.host);
+  if (content !== undefined) all.set("Content-Length", String(content.sizeBytes));
+  return all;
+}
+
+function connectUrl({ url, address }: HttpRequest): string {
+  if (address === undefined) return url.href;
+  const pinned = new URL(url);
+  pinned.hostname = isIP(address) === 6 ? `[${address}]` : address;
+  return pinned.href;
+}
+
+function tlsOf({ tls, url, address }: HttpRequest): Bun.BunFetchRequestInitTLS {
+  const name = url.hostname.replace(/^\[|\]$/g, "");
+  return {
+    ca: tls.ca,
+    rejectUnauthorized: !tls.skipVerify,
+    ...(address !== undefined && isIP(name) === 0 ? { serverName: name } : {}),
+    ...(tls.certificates.length === 0 ? {} : { cert: [...tls.certificates], key: [...tls.keys] }),
+  };
+}
+
+async function* watched(
+  { open }: RequestContent,
+  onPiece: () => void,
+): AsyncGenerator<Uint8Array, void> {
+  for await (const piece of open()) {
+    onPiece();
+    yield piece;
+  }
+  onPiece();
+}
