@@ -66,7 +66,7 @@ function readList(path: string): string[] {
 async function runConvert(from: string, to: string, options: ConversionOptions): Promise<void> {
   const registries = registryAccess();
   const source = await openSource(from, registries);
-  const target = await openTarget(to, registries);
+  const target = await openTarget(to, registries, from);
   const release = closeOnSignal(target);
   const progress = new ConversionProgress(process.stderr);
   try {

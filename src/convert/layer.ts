@@ -13,7 +13,8 @@ import type { LazyFormat } from "../lazy/model.ts";
 import { layerParts, type TarSource } from "../lazy/write/layer-parts.ts";
 import type { LazyBlob } from "../lazy/write/layer-writer.ts";
 import { lazyWriters } from "../lazy/write/writers.ts";
-import { readFully, readPieces, verified } from "../oci/bytes.ts";
+import { readFully, readPieces } from "../oci/bytes.ts";
+import { verifyBlob } from "../registry/verify.ts";
 import type { FileRange } from "../oci/contract.ts";
 import { TiB } from "../util/bytes.ts";
 import { FileSink } from "./file-sink.ts";
@@ -126,7 +127,7 @@ class SourceTar {
   async *#readAll(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void> {
     const { source, digest } = this.#job;
     const blob = { digest, sizeBytes: source.lengthBytes };
-    for await (const piece of decompress(verified(blob, bytes))) {
+    for await (const piece of decompress(verifyBlob(blob, bytes))) {
       this.#sizeBytes += piece.length;
       if (this.#sizeBytes > tarBytesMax) {
         throw new AppError("resource_exhausted", "It holds more than 4 TiB");

@@ -10,7 +10,7 @@ import { AppError, describeError } from "../errors.ts";
 import { lazyAnnotations, lazyClaim, type LazyClaim } from "../lazy/annotations.ts";
 import type { LazyFormat } from "../lazy/model.ts";
 import { footerRange, needsFooter, readLazyLayer, tocRange } from "../lazy/open.ts";
-import { verified } from "../oci/bytes.ts";
+import { verifyBlob } from "../registry/verify.ts";
 import type { FileRange, ImageSource, ImageTarget } from "../oci/contract.ts";
 import { blobOf, mediaType, type OciDescriptor } from "../oci/schema.ts";
 import { writeSynced } from "../oci/layout-target.ts";
@@ -169,7 +169,7 @@ export class LayerConverter {
     const path = this.#workFile(descriptor, "source");
     const dispose = () => rm(path, { force: true });
     try {
-      await writeSynced(path, verified(blob, this.#source.blob(blob)));
+      await writeSynced(path, verifyBlob(blob, this.#source.blob(blob)));
     } catch (error) {
       await dispose();
       throw error;

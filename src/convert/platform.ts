@@ -21,10 +21,12 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
 export function isFor(wanted: Platform, image: Platform | null | undefined): boolean {
   if (image?.os !== wanted.os || image.architecture !== wanted.architecture) return false;
   if (wanted.variant === undefined) return true;
-  // arm64 has one variant, which few write down.
-  const variantOf = (platform: Platform) =>
-    platform.variant ?? (platform.architecture === "arm64" ? "v8" : "");
   return variantOf(wanted) === variantOf(image);
+}
+
+/** arm64 has one variant, which few write down. */
+function variantOf({ variant, architecture }: Platform): string {
+  return variant ?? (architecture === "arm64" ? "v8" : "");
 }
 
 /** The one image for the platform; throws `not_found` for none, and for several. */

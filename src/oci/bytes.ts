@@ -1,11 +1,12 @@
 /**
- * Reading parts of files and verifying what was read.
+ * Reading parts of files, and small documents as a whole.
  *
  * @module
  */
 import { open, type FileHandle } from "node:fs/promises";
 import { AppError } from "../errors.ts";
 import type { BlobDescriptor } from "../registry/contract.ts";
+import { verifyBlob } from "../registry/verify.ts";
 import { KiB, MiB } from "../util/bytes.ts";
 import type { FileRange } from "./contract.ts";
 
@@ -48,24 +49,6 @@ export async function readFully(
   return bytes;
 }
 
-/** Passes a blob on, and throws `data_loss` at its end if it is not the one of the descriptor. */
-export async function* verified(
-  { digest, sizeBytes }: BlobDescriptor,
-  content: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array, void> {
-  const hasher = new Bun.CryptoHasher(digest.startsWith("sha512:") ? "sha512" : "sha256");
-  let count = 0;
-  for await (const piece of content) {
-    hasher.update(piece);
-    count += piece.length;
-    if (count > sizeBytes) break;
-    yield piece;
-  }
-  const found = `${hasher.algorithm}:${hasher.digest("hex")}`;
-  if (count === sizeBytes && found === digest) return;
-  throw new AppError("data_loss", `Blob "${digest}" has ${count} bytes with the digest ${found}`);
-}
-
 /** All of a small blob, verified; rejects with `resource_exhausted` for one that is not small. */
 export async function readDocument(
   blob: BlobDescriptor,
@@ -76,6 +59,6 @@ export async function readDocument(
     throw new AppError("resource_exhausted", problem);
   }
   const pieces: Uint8Array[] = [];
-  for await (const piece of verified(blob, content)) pieces.push(piece);
+  for await (const piece of verifyBlob(blob, content)) pieces.push(piece);
   return Buffer.concat(pieces);
 }

@@ -12,7 +12,7 @@ import { dirname, join } from "node:path";
 import type { Descriptor } from "../containerd/descriptor.ts";
 import { AppError } from "../errors.ts";
 import { syncFolder } from "../util/sync-folder.ts";
-import { verified } from "./bytes.ts";
+import { verifyBlob } from "../registry/verify.ts";
 import type { ImageTarget } from "./contract.ts";
 import { blobName, indexFileName, layoutFileName, layoutVersion } from "./layout-files.ts";
 import { emptyIndex, withImage } from "./layout-index.ts";
@@ -59,7 +59,7 @@ export class LayoutTarget implements ImageTarget {
   async putBlob(blob: Descriptor, content: () => AsyncIterable<Uint8Array>): Promise<void> {
     if (await this.hasBlob(blob)) return;
     const path = this.#workFile();
-    await writeSynced(path, verified(blob, content()));
+    await writeSynced(path, verifyBlob(blob, content()));
     await this.putFile(blob, path);
   }
 

@@ -26,12 +26,22 @@ export async function openSource(text: string, registries: RegistryAccess): Prom
   return new RegistrySource(registries.client(), registries.parse(reference), reference);
 }
 
-/** A path that ends with `.tar`, or is a file, becomes a tar of a layout. */
-export async function openTarget(text: string, registries: RegistryAccess): Promise<ImageTarget> {
+/**
+ * A path that ends with `.tar`, or is a file, becomes a tar of a layout.
+ *
+ * @param sourceText what the image comes from
+ */
+export async function openTarget(
+  text: string,
+  registries: RegistryAccess,
+  sourceText: string,
+): Promise<ImageTarget> {
   const endpoint = parseEndpoint(text);
   if (endpoint.kind === "registry") {
-    const { reference } = endpoint;
-    return new RegistryTarget(registries.client(), registries.parse(reference), reference);
+    const source = parseEndpoint(sourceText);
+    const from = source.kind === "registry" ? registries.parse(source.reference) : undefined;
+    const reference = registries.parse(endpoint.reference);
+    return new RegistryTarget(registries.client(), reference, endpoint.reference, from);
   }
   const { path, tag } = endpoint;
   const isArchive = existsSync(path) ? statSync(path).isFile() : isArchiveName(path);

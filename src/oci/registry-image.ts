@@ -8,7 +8,7 @@ import { rm, unlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Descriptor } from "../containerd/descriptor.ts";
-import type { Reference, RegistryClient } from "../registry/contract.ts";
+import type { Reference, RegistryClient, UploadOptions } from "../registry/contract.ts";
 import { MiB } from "../util/bytes.ts";
 import { readFileRange } from "./bytes.ts";
 import type { FileRange, ImageSource, ImageTarget } from "./contract.ts";
@@ -58,11 +58,14 @@ export class RegistryTarget implements ImageTarget {
   readonly workFolder = mkdtempSync(join(tmpdir(), "dedup-convert-"));
   readonly #client: RegistryClient;
   readonly #reference: Reference;
+  readonly #upload: UploadOptions;
 
-  constructor(client: RegistryClient, reference: Reference, name: string) {
+  /** @param from where the image comes from: in the same registry, blobs need not be sent */
+  constructor(client: RegistryClient, reference: Reference, name: string, from?: Reference) {
     this.name = name;
     this.#client = client;
     this.#reference = reference;
+    this.#upload = from?.host === reference.host ? { mountFrom: from.repository } : {};
   }
 
   hasBlob({ digest }: Descriptor): Promise<boolean> {
@@ -70,12 +73,12 @@ export class RegistryTarget implements ImageTarget {
   }
 
   async putBlob(blob: Descriptor, content: () => AsyncIterable<Uint8Array>): Promise<void> {
-    await this.#client.uploadBlob(this.#reference, blob, content);
+    await this.#client.uploadBlob(this.#reference, blob, content, this.#upload);
   }
 
   async putFile(blob: Descriptor, path: string): Promise<void> {
     const range = { path, offsetBytes: 0, lengthBytes: blob.sizeBytes };
-    await this.putBlob(blob, () => readFileRange(range));
+    await this.#client.uploadBlob(this.#reference, blob, () => readFileRange(range));
     await unlink(path);
   }
 

@@ -48,7 +48,7 @@ async function convert(
   options: Partial<ConversionOptions> = {},
 ): Promise<ConversionReport & { readonly leftOut: readonly string[] }> {
   const source = await openSource(from, noRegistries);
-  const target = await openTarget(to, noRegistries);
+  const target = await openTarget(to, noRegistries, from);
   const leftOut: string[] = [];
   const events = {
     started: () => undefined,
@@ -211,7 +211,7 @@ describe("convertImage", () => {
       ...manifest,
       mediaType: "application/vnd.docker.distribution.manifest.v2+json",
       config: { ...manifest.config, mediaType: "application/vnd.docker.container.image.v1+json" },
-      layers: manifest.layers.map((layer) => ({ ...layer, mediaType: type })),
+      layers: manifest.layers.map(({ digest, size }) => ({ digest, size, mediaType: type })),
     };
     await writeImage(docker, image);
     writeLayoutIndex(docker, [writeJson(docker, value, value.mediaType)]);
