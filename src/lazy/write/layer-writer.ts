@@ -79,7 +79,7 @@ export class LayerWriter {
     this.#requireNew(entry);
     const chunks = Math.ceil((row.type === "reg" ? entry.sizeBytes : 0) / lazyWriteChunkBytes);
     this.#countRows(Math.max(1, chunks));
-    this.#content = new ContentRows(row, chunks);
+    this.#content = new ContentRows(row, chunks, this.#format);
     this.#missingBytes = chunks === 0 ? 0 : entry.sizeBytes;
     this.#onChunkPlaced = this.toc.add(this.#content.rows, chunks);
   }

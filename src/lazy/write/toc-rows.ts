@@ -93,11 +93,13 @@ function xattrsOf({ xattrs }: TarEntry): Record<string, string> {
 export class ContentRows {
   readonly rows: TocRow[];
   readonly #file: TocRow;
+  readonly #format: LazyFormat;
   /** Of all of it; a file of one chunk has the digest of that. */
   readonly #hasher: Bun.CryptoHasher | undefined;
 
-  constructor(file: TocRow, chunks: number) {
+  constructor(file: TocRow, chunks: number, format: LazyFormat) {
     this.#file = file;
+    this.#format = format;
     this.#hasher = chunks > 1 ? new Bun.CryptoHasher("sha256") : undefined;
     this.rows = [file];
   }
@@ -107,6 +109,8 @@ export class ContentRows {
     const digest = sha256Digest(bytes);
     if (this.#hasher === undefined) {
       this.#file.digest = digest;
+      // The reference reader of eStargz wants it of every chunk, podman of several only.
+      if (this.#format === "estargz") this.#file.chunkDigest = digest;
       return this.#file;
     }
     this.#hasher.update(bytes);
