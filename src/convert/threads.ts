@@ -12,8 +12,8 @@ import type { ConvertedLayer } from "./layer.ts";
 import type { RunLayerJob } from "./layers.ts";
 
 const idleMs = 1000;
-/** Each keeps up to 64 MiB of content on its way. */
-const threadsMax = 8;
+/** Each takes about 200 MB. */
+const threadsMax = 4;
 
 export interface LayerThreads extends Disposable {
   readonly run: RunLayerJob;

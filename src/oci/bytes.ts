@@ -10,7 +10,8 @@ import { verifyBlob } from "../registry/verify.ts";
 import { KiB, MiB } from "../util/bytes.ts";
 import type { FileRange } from "./contract.ts";
 
-const pieceBytes = 256 * KiB;
+/** The decoder hands out pieces as large as it gets, and they pile up until they are collected. */
+const pieceBytes = 128 * KiB;
 /** Of manifests, indexes and configurations; registries refuse larger manifests than 4 MiB. */
 export const documentBytesMax = 16 * MiB;
 

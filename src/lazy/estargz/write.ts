@@ -19,6 +19,8 @@ import { makeEstargzFooter } from "./footer.ts";
 const defaultLevel = 6;
 /** Headers of files without content, of which there may be any number in a row. */
 const memberBytesMax = 4 * MiB;
+/** From this on, a member more costs less than a copy of the content. */
+const copiedBytesMax = 256 * KiB;
 /** Below this, handing it to another thread takes longer than compressing it. */
 const threadBytesMin = 16 * KiB;
 
@@ -39,7 +41,7 @@ export async function writeEstargz(
     if (part.kind === "end") break;
     if (part.kind === "entry") writer.addEntry(part.entry, part.times);
     else if (part.kind === "raw") await members.add(part.bytes);
-    else await members.begin(part.bytes, writer.addChunk(part.bytes, part.offsetBytes));
+    else await members.begin(part.bytes, writer.addChunk(part));
   }
   await members.flush();
   return finish(writer, level);
@@ -80,10 +82,12 @@ class Members {
     this.#writer = writer;
   }
 
-  async begin(bytes: Uint8Array, onPlaced: (start: number, end: number) => void): Promise<void> {
+  /** A chunk begins a member; a large one is alone in it, so that it need not be copied. */
+  async begin(bytes: Uint8Array, onPlaced: (range: FrameRange) => void): Promise<void> {
     await this.flush();
-    this.#onPlaced = ({ startBytes, endBytes }) => onPlaced(startBytes, endBytes);
+    this.#onPlaced = onPlaced;
     this.#push(bytes);
+    if (bytes.length >= copiedBytesMax) await this.flush();
   }
 
   async add(bytes: Uint8Array): Promise<void> {

@@ -7,8 +7,8 @@
  */
 import { MiB } from "../../util/bytes.ts";
 
-/** Eight chunks: two for each of four threads of the runtime's pool. */
-const pendingBytesMax = 32 * MiB;
+/** Four chunks of the largest size: as many as usual machines have cores. */
+const pendingBytesMax = 16 * MiB;
 const pendingFramesMax = 512;
 
 /** One piece compressed so that it can be decompressed without any other. */

@@ -33,6 +33,6 @@ export function* landmarkParts(name: ByteString): Generator<TarPart, void> {
   };
   yield { kind: "raw", bytes: fileHeader(name, sizeBytes, mode) };
   yield { kind: "entry", entry, times: { access: undefined, change: undefined } };
-  yield { kind: "content", bytes: landmarkContent, offsetBytes: 0 };
+  yield { kind: "content", bytes: landmarkContent, offsetBytes: 0, release: () => undefined };
   yield { kind: "raw", bytes: paddingOf(sizeBytes) };
 }

@@ -10,10 +10,9 @@ import { assert, defined } from "../../util/assert.ts";
 import { displayName } from "../../util/byte-string.ts";
 import { tocBytesMax, tocEntriesMax } from "../limits.ts";
 import type { LazyFormat } from "../model.ts";
-import type { BlobSink, CompressFrame } from "./frame-queue.ts";
-import { FrameQueue } from "./frame-queue.ts";
+import { FrameQueue, type BlobSink, type CompressFrame, type FrameRange } from "./frame-queue.ts";
 import { cleanName } from "./priority.ts";
-import { lazyWriteChunkBytes, notLazy, type TarPart } from "./tar-parts.ts";
+import { lazyWriteChunkBytes, notLazy, type ContentPart, type TarPart } from "./tar-parts.ts";
 import { TocBuilder } from "./toc-builder.ts";
 import { ContentRows, entryRow } from "./toc-rows.ts";
 
@@ -85,7 +84,7 @@ export class LayerWriter {
   }
 
   /** Adds a chunk of the last entry; what is returned is called when its frame has a place. */
-  addChunk(bytes: Uint8Array, offsetBytes: number) {
+  addChunk({ bytes, offsetBytes, release }: ContentPart): (range: FrameRange) => void {
     const content = defined(this.#content, "the file of a chunk");
     const onPlaced = defined(this.#onChunkPlaced, "the file of a chunk");
     const file = defined(content.rows[0], "the row of a file");
@@ -93,7 +92,8 @@ export class LayerWriter {
     this.#missingBytes -= bytes.length;
     if (this.#missingBytes === 0) content.finish();
     const isZstd = this.#format === "zstd-chunked";
-    return (startBytes: number, endBytes: number): void => {
+    return ({ startBytes, endBytes }) => {
+      release();
       row.offset = startBytes;
       if (isZstd) file.endOffset = endBytes;
       onPlaced();

@@ -34,7 +34,7 @@ async function* itemParts(item: TarItem, read: ReadTar): AsyncGenerator<TarPart,
   yield { kind: "entry", entry, times: readExtraTimes(headers) };
   for (let at = 0; at < contentBytes; at += lazyWriteChunkBytes) {
     const bytes = await read(contentStart + at, Math.min(lazyWriteChunkBytes, contentBytes - at));
-    yield { kind: "content", bytes, offsetBytes: at };
+    yield { kind: "content", bytes, offsetBytes: at, release: () => undefined };
   }
   const paddingBytes = alignUp(contentBytes, blockBytes) - contentBytes;
   if (paddingBytes > 0) yield { kind: "raw", bytes: Buffer.alloc(paddingBytes) };

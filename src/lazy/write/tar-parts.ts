@@ -15,6 +15,7 @@ import { bytesOf, displayName, type ByteString } from "../../util/byte-string.ts
 import { alignUp, MiB } from "../../util/bytes.ts";
 import { specialFile } from "../special-files.ts";
 import { formatTocTime } from "../toc-time.ts";
+import { ChunkBuffers } from "./chunk-buffers.ts";
 import { readExtraTimes, type ExtraTimes } from "./extra-times.ts";
 import { TarTape } from "./tar-tape.ts";
 
@@ -26,10 +27,19 @@ export type TarPart =
   | { readonly kind: "raw"; readonly bytes: Buffer }
   /** Its header was the last part; its content, if it has any, is the next ones. */
   | { readonly kind: "entry"; readonly entry: TarEntry; readonly times: ExtraTimes }
-  /** A chunk of the entry's content: nobody else changes the bytes. */
-  | { readonly kind: "content"; readonly bytes: Buffer; readonly offsetBytes: number }
+  /** A chunk of the entry's content. */
+  | ContentPart
   /** The padding of the last content; then the end mark and what follows it. */
   | { readonly kind: "end" };
+
+export interface ContentPart {
+  readonly kind: "content";
+  /** Nobody changes them before `release`. */
+  readonly bytes: Buffer;
+  readonly offsetBytes: number;
+  /** To be called, at most once, when the bytes are not needed any more. */
+  readonly release: () => void;
+}
 
 /** Why a layer cannot be made lazy; it stays a right layer as it is. */
 export function notLazy(entry: Pick<TarEntry, "name">, problem: string): AppError {
@@ -48,6 +58,7 @@ export async function* tarParts(
 ): AsyncGenerator<TarPart, void> {
   const tape = new TarTape(source);
   const reader = new TarReader(tape, { globalRecords: "ignore" });
+  const buffers = new ChunkBuffers(lazyWriteChunkBytes);
   let copied = 0;
   for (let entry = await reader.next(); entry; entry = await reader.next()) {
     const contentStart = reader.position;
@@ -64,8 +75,10 @@ export async function* tarParts(
     requireExpressible(entry, reader.isSparse);
     yield { kind: "entry", entry, times: readExtraTimes(raw.subarray(headerStart - copied)) };
     for (let at = 0; at < sizeBytes; at += lazyWriteChunkBytes) {
-      yield { kind: "content", bytes: await readChunk(reader, sizeBytes - at), offsetBytes: at };
+      const bytes = buffers.take(Math.min(lazyWriteChunkBytes, sizeBytes - at));
+      await reader.readContent(bytes);
       tape.forget(reader.position);
+      yield { kind: "content", bytes, offsetBytes: at, release: () => buffers.give(bytes) };
     }
     copied = contentStart + sizeBytes;
     tape.forget(copied);
@@ -73,16 +86,9 @@ export async function* tarParts(
   yield* tail(tape, copied);
 }
 
-/** Memory of its own, because it is compressed while the next chunk is read. */
-async function readChunk(reader: TarReader, leftBytes: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(Math.min(lazyWriteChunkBytes, leftBytes));
-  await reader.readContent(bytes);
-  return bytes;
-}
-
 async function skipContent(reader: TarReader, tape: TarTape, sizeBytes: number): Promise<void> {
   for (let left = sizeBytes; left > 0; left -= lazyWriteChunkBytes) {
-    await readChunk(reader, left);
+    await reader.readContent(Buffer.allocUnsafe(Math.min(lazyWriteChunkBytes, left)));
     tape.forget(reader.position);
   }
 }

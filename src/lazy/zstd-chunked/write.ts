@@ -40,8 +40,7 @@ export async function writeZstdChunked(
       await between.flush();
       tarSplit.addContent(part.bytes);
       writer.hash(part.bytes);
-      const onPlaced = writer.addChunk(part.bytes, part.offsetBytes);
-      await writer.queue.add(part.bytes, (range) => onPlaced(range.startBytes, range.endBytes));
+      await writer.queue.add(part.bytes, writer.addChunk(part));
     }
   }
   await between.flush();

@@ -147,6 +147,15 @@ describe("a layer written in either format", () => {
     }
   });
 
+  test("eStargz has a digest for every chunk, which its reference reader wants", async () => {
+    const blob = await lazyBlob(rawTar(files), "estargz");
+    const unpacked = decompressAll(blob.bytes).toString("latin1");
+    const json = /\{"version":1,.*\}/.exec(unpacked)?.[0] ?? "";
+    const { entries } = JSON.parse(json) as { entries: Record<string, string>[] };
+    const chunks = entries.filter(({ type }) => type === "reg" || type === "chunk");
+    expect(chunks.filter(({ chunkDigest }) => chunkDigest === undefined)).toEqual([]);
+  });
+
   test("a tar that ends within a file is no tar", async () => {
     const error = await rejection(lazyBlob(rawTar(files).subarray(0, 5000), "estargz"));
     expect(error).toMatchObject({ code: "data_loss" });
