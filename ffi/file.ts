@@ -12,6 +12,7 @@ import {
   openFlag,
   pathBytesMax,
   seekWhence,
+  syncRangeFlag,
 } from "./constants.ts";
 import { check, errnoNumber, isErrno } from "./errno.ts";
 import { libc } from "./libc.ts";
@@ -126,6 +127,16 @@ export function tryLockExclusive(fd: number): boolean {
     if (isErrno(error, errnoNumber.again)) return false;
     throw error;
   }
+}
+
+/**
+ * Has the kernel begin to write a range of the file to the disk, without waiting for it:
+ * sync_file_range(2). No substitute for a sync, which it makes shorter.
+ */
+export function startWriteback(fd: number, offsetBytes: number, lengthBytes: number): void {
+  assertOffset(offsetBytes);
+  const result = libc().sync_file_range(fd, offsetBytes, lengthBytes, syncRangeFlag.write);
+  check(result, "sync_file_range", `fd ${fd}`);
 }
 
 /** Writes all of the file system that the open file is on to its disk: syncfs(2). */

@@ -36,6 +36,7 @@ function openFunctions() {
     readlinkat: { args: ["i32", "ptr", "ptr", "u64"], returns: long },
     statx: { args: ["i32", "ptr", "i32", "u32", "ptr"], returns: "i32" },
     strerror: { args: ["i32"], returns: "cstring" },
+    sync_file_range: { args: ["i32", "i64", "i64", "u32"], returns: "i32" },
     syncfs: { args: ["i32"], returns: "i32" },
     umount2: { args: ["ptr", "i32"], returns: "i32" },
     unlinkat: { args: ["i32", "ptr", "i32"], returns: "i32" },

@@ -37,8 +37,8 @@ export async function build(): Promise<void> {
   const version = await buildVersion();
   await mkdir(distFolder, { recursive: true });
   await Bun.build({
-    // A worker needs an entry point of its own; the first one is the program.
-    entrypoints: [join(projectFolder, "src/main.ts"), join(projectFolder, "src/worker.ts")],
+    // A thread needs an entry point of its own; the first one is the program.
+    entrypoints: ["main", "worker", "decoder"].map((name) => join(projectFolder, `src/${name}.ts`)),
     compile: { outfile: binaryFile, autoloadDotenv: false, autoloadBunfig: false },
     format: "esm",
     bytecode: true,

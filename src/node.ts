@@ -30,7 +30,7 @@ import {
 import { findLayerBlob } from "./store/layer-blobs.ts";
 import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
-import { MiB } from "./util/bytes.ts";
+import { KiB, MiB } from "./util/bytes.ts";
 import type { Logger } from "./util/logger.ts";
 import type { Handlers } from "./util/thread-channel.ts";
 import type { WorkerConfiguration } from "./worker.ts";
@@ -39,7 +39,8 @@ import { WorkerPool } from "./workers.ts";
 /** Threads cost some megabytes each; they come back within milliseconds. */
 const threadIdleMs = 15_000;
 const checkpointIntervalMs = 5_000;
-const walBytesBeforeCheckpoint = 4 * MiB;
+/** Logs of this size are moved to their databases. */
+const logBytesMax = { snapshots: 4 * MiB, index: 256 * KiB } as const;
 
 export interface Node {
   readonly paths: StorePaths;
@@ -237,13 +238,18 @@ async function recoverStore(
 }
 
 async function checkpoint({ root, housekeeper, log }: Surroundings): Promise<void> {
-  const wal = statSync(`${root.paths.snapshotDatabase}-wal`, { throwIfNoEntry: false });
-  if (wal === undefined || wal.size < walBytesBeforeCheckpoint) return;
+  const { snapshotDatabase, indexDatabase } = root.paths;
   try {
-    await housekeeper.call("checkpoint");
+    if (hasLongLog(snapshotDatabase, logBytesMax.snapshots)) await housekeeper.call("checkpoint");
+    if (hasLongLog(indexDatabase, logBytesMax.index)) await housekeeper.call("truncateIndexLog");
   } catch (error) {
-    log.warn({ reason: describeError(error) }, "cannot checkpoint the snapshot database");
+    log.warn({ reason: describeError(error) }, "cannot checkpoint a database");
   }
+}
+
+function hasLongLog(database: string, sizeBytesMax: number): boolean {
+  const wal = statSync(`${database}-wal`, { throwIfNoEntry: false });
+  return wal !== undefined && wal.size >= sizeBytesMax;
 }
 
 async function readStatistics(

@@ -8,6 +8,7 @@ import { openFlag } from "../ffi/constants.ts";
 import { close, open, syncFilesystem } from "../ffi/file.ts";
 import { convertLayer, type ConvertedLayer, type LayerJob } from "./convert/layer.ts";
 import { batchedProgress } from "./convert/progress.ts";
+import { openTar } from "./decoder-thread.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
 import { buildFromBlob, type BlobBuild } from "./layer/apply.ts";
@@ -20,7 +21,7 @@ import {
   probeCompression,
 } from "./mount/probe-compression.ts";
 import { probeMountMode, type ProbeResult } from "./mount/probe.ts";
-import { openIndex } from "./store/index-database.ts";
+import { openIndex, truncateLog } from "./store/index-database.ts";
 import type { BlockRange } from "./store/layout.ts";
 import type { StorePaths } from "./store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
@@ -86,6 +87,7 @@ const handlers = {
         isCancelled: () => cancelledJobs.has(job),
         read: (offsetBytes, lengthBytes) =>
           channel.call<Uint8Array>("readBlob", { job, offsetBytes, lengthBytes }),
+        openTar,
       });
       builtLayers.set(job, layer);
       return applied;
@@ -146,6 +148,10 @@ const handlers = {
 
   checkpoint(): void {
     checkpoint(paths().snapshotDatabase);
+  },
+
+  truncateIndexLog(): void {
+    truncateLog(database());
   },
 
   probeMount(request: { method: "auto" | "file" | "loop" }): ProbeResult {

@@ -11,19 +11,15 @@
  *
  * @module
  */
-import { decompress } from "../compress/decompress.ts";
 import { AppError, describeError, type ErrorCode } from "../errors.ts";
 import type { AppliedBlob, LayerBase } from "../snapshot/contract.ts";
 import type { BlobKey } from "../store/layer-blobs.ts";
 import type { BuiltLayer } from "../store/publish.ts";
-import { TiB } from "../util/bytes.ts";
-import { BlobBytes, type BlobSource, type ReadElsewhere } from "./blob-bytes.ts";
+import type { BlobSource, ReadElsewhere } from "./blob-bytes.ts";
 import { build, type BuildEnvironment, type ContentPlace } from "./build.ts";
 import { LowerDirectories } from "./lower-directories.ts";
+import type { OpenTar, TarStream } from "./tar-stream.ts";
 import { buildTarTree, type TarTree } from "./tar-tree.ts";
-
-/** What a small blob may become; no layer is near it, and a bomb ends there. */
-const tarBytesMax = 4 * TiB;
 
 export interface BlobBuild {
   readonly blob: BlobSource;
@@ -37,6 +33,7 @@ export interface BlobSurroundings {
   readonly isCancelled: () => boolean;
   /** Reads the blob where it is no file. */
   readonly read: ReadElsewhere;
+  readonly openTar: OpenTar;
 }
 
 export interface BlobResult {
@@ -49,79 +46,49 @@ export async function buildFromBlob(
   request: BlobBuild,
   surroundings: BlobSurroundings,
 ): Promise<BlobResult> {
-  await using bytes = await BlobBytes.open(request.blob, surroundings.read);
-  const tar = new TarBytes(bytes, request.blob, surroundings.isCancelled);
+  await using tar = await surroundings.openTar(request.blob, surroundings.read);
+  const pieces = untilCancelled(tar.pieces(), request.blob, surroundings.isCancelled);
   try {
     const { dependsOnLower, hasWhiteouts, ...layer } = await build(environment, async (place) => {
-      const tree = await readTree(tar, place, request.base, environment.chunkBytes);
-      await tar.drain();
-      await bytes.verify();
+      const tree = await readTree(pieces, place, request.base, environment.chunkBytes);
+      for await (const _ of pieces);
+      await tar.verify();
       return tree;
     });
-    const applied = tar.facts();
+    const applied = await tar.facts();
     const { diffId: diff_id, tarBytes: tar_bytes } = applied;
     const place = hasWhiteouts ? request.key.place : ("any" as const);
     const blob = dependsOnLower ? undefined : { ...request.key, place, diff_id, tar_bytes };
     return { layer: { ...layer, blob }, applied };
   } catch (error) {
-    throw await explain(error, bytes, request.blob);
+    throw await explain(error, tar, request.blob);
   }
 }
 
 /** The layers below are looked at only where the tar leaves something to them. */
 async function readTree(
-  tar: TarBytes,
+  tar: AsyncIterable<Uint8Array>,
   { sink }: ContentPlace,
   { root, lower }: LayerBase,
   chunkBytes: number,
 ): Promise<TarTree> {
-  if (lower.length === 0) return buildTarTree(tar.pieces(), { sink, chunkBytes, root });
+  if (lower.length === 0) return buildTarTree(tar, { sink, chunkBytes, root });
   using below = new LowerDirectories(lower);
-  return await buildTarTree(tar.pieces(), { sink, chunkBytes, root, lower: below });
+  return await buildTarTree(tar, { sink, chunkBytes, root, lower: below });
 }
 
-/** The decompressed blob, hashed as it goes by. */
-class TarBytes {
-  readonly #hasher = new Bun.CryptoHasher("sha256");
-  readonly #pieces: AsyncGenerator<Uint8Array, void>;
-  #sizeBytes = 0;
-
-  constructor(bytes: BlobBytes, { digest }: BlobSource, isCancelled: () => boolean) {
-    this.#pieces = this.#readAll(bytes, digest, isCancelled);
-  }
-
-  /** The same at each call: who stops early lets the next go on. */
-  pieces(): AsyncIterable<Uint8Array> {
-    const next = () => this.#pieces.next();
-    return { [Symbol.asyncIterator]: () => ({ next }) };
-  }
-
-  async drain(): Promise<void> {
-    for await (const _ of this.pieces());
-  }
-
-  /** Of all that was read. */
-  facts(): AppliedBlob {
-    return { diffId: `sha256:${this.#hasher.digest("hex")}`, tarBytes: this.#sizeBytes };
-  }
-
-  async *#readAll(
-    bytes: BlobBytes,
-    digest: string,
-    isCancelled: () => boolean,
-  ): AsyncGenerator<Uint8Array, void> {
-    for await (const piece of decompress(bytes.pieces())) {
-      if (isCancelled()) {
-        throw new AppError("cancelled", `Nobody waits for layer "${digest}" any more`);
-      }
-      this.#sizeBytes += piece.length;
-      if (this.#sizeBytes > tarBytesMax) {
-        throw new AppError("resource_exhausted", `Blob "${digest}" holds more than 4 TiB`);
-      }
-      this.#hasher.update(piece);
-      yield piece;
-    }
-  }
+/** The same at each call, as the pieces are. */
+function untilCancelled(
+  pieces: AsyncIterable<Uint8Array>,
+  { digest }: BlobSource,
+  isCancelled: () => boolean,
+): AsyncIterable<Uint8Array> {
+  const iterator = pieces[Symbol.asyncIterator]();
+  const next = () => {
+    if (!isCancelled()) return iterator.next();
+    throw new AppError("cancelled", `Nobody waits for layer "${digest}" any more`);
+  };
+  return { [Symbol.asyncIterator]: () => ({ next }) };
 }
 
 /** Failures that are neither of the blob nor of what we can read. */
@@ -132,14 +99,10 @@ const passedOn: ReadonlySet<ErrorCode> = new Set([
   "not_found",
 ]);
 
-async function explain(
-  error: unknown,
-  bytes: BlobBytes,
-  { digest }: BlobSource,
-): Promise<AppError> {
+async function explain(error: unknown, tar: TarStream, { digest }: BlobSource): Promise<AppError> {
   if (error instanceof AppError && passedOn.has(error.code)) return error;
   try {
-    await bytes.verify();
+    await tar.verify();
   } catch (damage) {
     if (damage instanceof AppError) return damage;
   }

@@ -10,6 +10,7 @@ import { type LoopDevice, openLoop } from "../../ffi/loop.ts";
 import { mountErofs, unmount } from "../../ffi/mount.ts";
 import { AppError, type ErrorCode } from "../errors.ts";
 import type { ImageFiles, MountMode } from "./contract.ts";
+import { withReadahead } from "./readahead.ts";
 
 /**
  * Mounts an image read-only at `target`, which is made if it is not there.
@@ -23,9 +24,8 @@ export function mountImage(files: ImageFiles, target: string, mode: MountMode): 
   try {
     for (const path of [files.image, ...files.packs]) statSync(path);
     mkdirSync(target, { recursive: true });
-    return mode.method === "file"
-      ? mountFiles(files, target, mode.directIo)
-      : mountLoops(files, target, mode.directIo);
+    const mount = mode.method === "file" ? mountFiles : mountLoops;
+    return withReadahead(target, () => mount(files, target, mode.directIo));
   } catch (error) {
     removeEmptyDirectory(target);
     const how = `as ${mode.method}${mode.directIo ? " with direct I/O" : ""}`;

@@ -4,7 +4,7 @@
  * @module
  */
 import { closeSync, fdatasyncSync, openSync, writeSync } from "node:fs";
-import { seekHole } from "../../ffi/file.ts";
+import { seekHole, startWriteback } from "../../ffi/file.ts";
 import { AppError, describeError } from "../errors.ts";
 import { blockBytes, packOfBlock, packOffsetBytes, type BlockAddress } from "./layout.ts";
 import { packPath, type StorePaths } from "./paths.ts";
@@ -30,6 +30,8 @@ export class PackWriter {
       at += written;
       position += written;
     }
+    // At once, not at the sync: the disk works while the next content is compressed.
+    this.#guard(packId, () => startWriteback(file, packOffsetBytes(block), bytes.length));
   }
 
   /** Whether the file system has data in each of the blocks; lost content reads as zeros. */

@@ -60,6 +60,13 @@ afterEach(async () => {
   scratch[Symbol.dispose]();
 });
 
+/** How far is read ahead on each device there is, in KiB. */
+function readaheads(): (readonly [name: string, kiB: string])[] {
+  const folder = "/sys/class/bdi";
+  const read = (name: string) => readFileSync(`${folder}/${name}/read_ahead_kb`, "utf8").trim();
+  return readdirSync(folder).map((name) => [name, read(name)] as const);
+}
+
 function failure(action: () => unknown): AppError {
   try {
     action();
@@ -134,6 +141,14 @@ describe("mountImage()", () => {
     expect(mountCount()).toBe(0);
     expect(existsSync(target)).toBe(false);
     await noLoopsBelow(scratch.path);
+  });
+
+  test.each(named)("has the kernel read further ahead, by %s", (_, mode) => {
+    const before = new Map(readaheads());
+    mountImage(writeLayer(images, 1, [1]), target, mode);
+    const changed = readaheads().filter(([name, kiB]) => before.get(name) !== kiB);
+    expect(changed.map(([, kiB]) => kiB)).toEqual(["1024"]);
+    unmountTarget(target);
   });
 
   test("refuses fewer packs than the image has devices", () => {

@@ -16,6 +16,7 @@ import {
   readLinkAt,
   seekData,
   seekHole,
+  startWriteback,
   tryLockExclusive,
 } from "../../../ffi/file.ts";
 import { makeNodeAt, setModificationTimeAt } from "../../../ffi/node.ts";
@@ -206,6 +207,17 @@ describe("punchHole(), seekData(), seekHole()", () => {
     expect(seekHole(fd, 2 * blockBytes)).toBe(3 * blockBytes);
     expect(seekData(fd, 3 * blockBytes)).toBeUndefined();
     expect(() => punchHole(fd, -1, 1)).toThrow("offset");
+    close(fd);
+  });
+});
+
+describe("startWriteback()", () => {
+  test("takes a range of a file that can be written", () => {
+    const fd = open(`${root}/file`, openFlag.readWrite | openFlag.create);
+    writeFileSync(fd, new Uint8Array(64 * 1024).fill(1));
+    startWriteback(fd, 4096, 8192);
+    expect(failure(() => startWriteback(-1, 0, 4096)).errnoName).toBe("EBADF");
+    expect(() => startWriteback(fd, -1, 1)).toThrow("offset");
     close(fd);
   });
 });

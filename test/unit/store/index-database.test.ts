@@ -1,5 +1,6 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import {
   allLayerIds,
@@ -7,6 +8,7 @@ import {
   endOfPack,
   openIndex,
   rootId,
+  truncateLog,
   usedPacks,
 } from "../../../src/store/index-database.ts";
 import { firstBlockOfPack, placeOf } from "../../../src/store/layout.ts";
@@ -106,5 +108,24 @@ describe("endOfPack()", () => {
     database.run(`INSERT INTO chunks VALUES (${placeOf(block, 9000)}, x'01', 3, 100, 0, NULL, 1)`);
     expect(endOfPack(database, 1)).toBe(block + 5);
     expect(endOfPack(database, 2)).toBeUndefined();
+  });
+});
+
+describe("truncateLog()", () => {
+  test("empties the log, but not while somebody reads", () => {
+    using folder = scratchFolder("unit");
+    const path = join(folder.path, "index.db");
+    using database = openIndex(path);
+    using reader = openIndex(path);
+    const logBytes = () => statSync(`${path}-wal`).size;
+    database.run("INSERT INTO meta (key, value) VALUES ('a', 'b')");
+    reader.run("BEGIN");
+    expect(rootId(reader)).toBe(rootId(database));
+    database.run("INSERT INTO meta (key, value) VALUES ('c', 'd')");
+    truncateLog(database);
+    expect(logBytes()).toBeGreaterThan(0);
+    reader.run("COMMIT");
+    truncateLog(database);
+    expect(logBytes()).toBe(0);
   });
 });
