@@ -77,7 +77,7 @@ export class Authorizer {
     const [oldest] = this.#demands.keys();
     if (this.#demands.size > tokensMax && oldest !== undefined) this.#demands.delete(oldest);
     if (demand.kind === "token" && sent?.startsWith("Bearer ") === true) {
-      await this.#dependencies.tokens.forget(demand.request, sent.slice("Bearer ".length));
+      this.#dependencies.tokens.forget(demand.request, sent.slice("Bearer ".length));
     }
     return true;
   }

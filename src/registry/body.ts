@@ -21,6 +21,11 @@ export interface BodyContext {
   readonly onEnd: () => void;
 }
 
+/** The types of Bun know one kind of reader here, those of the streams another. */
+interface PieceReader {
+  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
+}
+
 /** One body, which is read once: by pieces, whole, or not at all. */
 export class Body {
   readonly #stream: ReadableStream<Uint8Array> | null;
@@ -91,7 +96,7 @@ export class Body {
   }
 
   /** The time that passes here is the server's; what the consumer takes between calls is not. */
-  async #next(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Uint8Array | undefined> {
+  async #next(reader: PieceReader): Promise<Uint8Array | undefined> {
     const { clock, limits, abort } = this.#context;
     const startMs = clock.nowMs();
     const cancel = clock.after(limits.idleTimeoutMs, () =>
@@ -99,7 +104,7 @@ export class Body {
     );
     try {
       const { done, value } = await reader.read();
-      if (done) return undefined;
+      if (done || value === undefined) return undefined;
       this.#checkRate(clock.nowMs() - startMs, value.length);
       return value;
     } finally {

@@ -18,7 +18,7 @@ export interface Challenge {
 const headerLengthMax = 8192;
 
 const separators = /[\s,]*/y;
-const parameter = /([\w!#$%&'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))/y;
+const parameter = /([\w!#$%&'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)(?!"))/y;
 const scheme = /([\w!#$%&'*+.^`|~-]+)(?=\s|,|$)/y;
 
 function matchAt(pattern: RegExp, text: string, at: number): RegExpExecArray | null {

@@ -3,7 +3,7 @@
  *
  * The parts, from below:
  *
- * - `http.ts`, `body.ts`, `slots.ts`: one request; time, size and number of what is on its way.
+ * - `http.ts`, `connect-check.ts`, `body.ts`, `slots.ts`: one request; time, size and number.
  * - `redirects.ts`, `link-local.ts`: where a server may send us.
  * - `challenge.ts`, `token.ts`, `authorizer.ts`, `docker-config.ts`, `credential-helper.ts`: who we
  *   are. Credentials go to the server they belong to and the token service it names, to no other.
@@ -18,6 +18,7 @@ import { Blobs } from "./blobs.ts";
 import { Calls } from "./calls.ts";
 import { systemClock, type Clock } from "./clock.ts";
 import type { RegistryClient } from "./contract.ts";
+import { connectOnce } from "./connect-check.ts";
 import { credentialHelper } from "./credential-helper.ts";
 import { defaultDockerConfig, DockerConfig } from "./docker-config.ts";
 import { Failover } from "./failover.ts";
@@ -48,8 +49,9 @@ export function createRegistryClient(options: RegistryClientOptions = {}): Regis
   const configFile = options.dockerConfigFile ?? defaultDockerConfig(process.env);
   const config = new DockerConfig(configFile, credentialHelper(limits.helperTimeoutMs));
   const credentials = (authority: string) => config.find(authority);
-  const lookup = options.lookup ?? (usesProxy(process.env) ? undefined : systemLookup);
-  const http = new HttpClient({ clock, limits });
+  const isProxied = usesProxy(process.env);
+  const lookup = options.lookup ?? (isProxied ? undefined : systemLookup);
+  const http = new HttpClient({ clock, limits, connect: isProxied ? undefined : connectOnce });
   const tokens = new TokenSource(http, clock, credentials);
   const authorizer = new Authorizer({ tokens, credentials, lookup });
   const calls = new Calls({
@@ -74,7 +76,6 @@ export function createRegistryClient(options: RegistryClientOptions = {}): Regis
 
 /** Names are then looked up by the proxy, and may mean nothing here. */
 function usesProxy(environment: NodeJS.ProcessEnv): boolean {
-  return ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].some((name) =>
-    Boolean(environment[name]),
-  );
+  const names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+  return names.some((name) => Boolean(environment[name] ?? environment[name.toLowerCase()]));
 }

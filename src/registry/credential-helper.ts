@@ -21,23 +21,30 @@ const answerSchema = z.object({ Username: z.string(), Secret: z.string() });
  * Runs helpers from the PATH. A helper that fails rejects with `unavailable`: it may be one that
  * asks a service of the cloud.
  */
-export function credentialHelper(timeoutMs: number): RunHelper {
+export function credentialHelper(timeoutMs: number, environment = process.env): RunHelper {
   return async (name, server) => {
     if (!namePattern.test(name)) throw failed(name, "its name is not one of a helper");
-    const { exitCode, output } = await run(`docker-credential-${name}`, server, timeoutMs);
+    const { exitCode, output } = await run(`docker-credential-${name}`, server, {
+      timeout: timeoutMs,
+      env: environment,
+    });
     if (exitCode !== 0 && output.includes(notFoundText)) return undefined;
     if (exitCode !== 0) throw failed(name, `exited with ${exitCode ?? "a signal"}`);
     return readAnswer(name, output);
   };
 }
 
-async function run(program: string, server: string, timeoutMs: number) {
+async function run(
+  program: string,
+  server: string,
+  options: { readonly timeout: number; readonly env: NodeJS.ProcessEnv },
+) {
   try {
     const child = Bun.spawn([program, "get"], {
+      ...options,
       stdin: Buffer.from(server),
       stdout: "pipe",
       stderr: "ignore",
-      timeout: timeoutMs,
       killSignal: "SIGKILL",
       maxBuffer: tokenBodyBytesMax,
     });

@@ -112,6 +112,10 @@ function password(username?: string, secret?: string): Credentials | undefined {
   return { kind: "password", username, password: secret.replace(/\0+$/, "") };
 }
 
+function hostOf(key: string): string {
+  return key.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+}
+
 /** Keys may be whole URLs of old: what counts is their host. */
 function findEntry(
   auths: Readonly<Record<string, Entry>>,
@@ -119,6 +123,5 @@ function findEntry(
 ): Entry | undefined {
   const exact = names.find((name) => Object.hasOwn(auths, name));
   if (exact !== undefined) return auths[exact];
-  const hostOf = (key: string) => key.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
   return Object.entries(auths).find(([key]) => names.includes(hostOf(key)))?.[1];
 }

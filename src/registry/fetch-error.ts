@@ -11,7 +11,8 @@ const certificateCodes =
   /CERT|VERIFY_LEAF|ISSUER|SELF_SIGNED|CRL|HOSTNAME_MISMATCH|INVALID_CA|PATH_LENGTH|UNTRUSTED/;
 
 function codeOf(error: unknown): string {
-  return String((error as { code?: unknown } | null)?.code ?? "");
+  const code = (error as { code?: unknown } | null | undefined)?.code;
+  return typeof code === "string" ? code : "";
 }
 
 /** Whether the server did not speak TLS at all. */

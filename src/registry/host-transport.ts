@@ -131,12 +131,14 @@ function urlOf(
   origin: string,
   { target, query = {}, rights, registry }: HostRequest,
 ): URL {
+  const isMirrored = typeof target === "string" && isMirror(host, registry);
+  // containerd: (*request).addNamespace in core/remotes/docker/resolver.go.
+  const parameters = new URLSearchParams({ ...query, ...(isMirrored ? { ns: registry } : {}) });
   const url =
     typeof target === "string"
       ? new URL(`${origin}${host.path}/${rights.repository}/${target}`)
       : new URL(target);
-  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-  // containerd: (*request).addNamespace in core/remotes/docker/resolver.go.
-  if (typeof target === "string" && isMirror(host, registry)) url.searchParams.set("ns", registry);
+  // As text: what is there may be signed, letter by letter.
+  if (parameters.size > 0) url.search += `${url.search === "" ? "?" : "&"}${parameters.toString()}`;
   return url;
 }

@@ -13,8 +13,10 @@ import { AppError, describeError } from "../errors.ts";
 import { allCapabilities, defaultHost, type Capability, type HostEntry } from "./hosts.ts";
 
 const text = z.string();
+/** `referrers` came with containerd 2.2; we ask for none. */
+const capability = z.enum(["pull", "resolve", "push", "referrers"]);
 const hostSchema = z.object({
-  capabilities: z.array(z.string().toLowerCase()).optional(),
+  capabilities: z.array(text.toLowerCase().pipe(capability)).optional(),
   ca: z.union([text, z.array(text)]).optional(),
   client: z.union([text, z.array(z.union([text, z.tuple([text, text])]))]).optional(),
   skip_verify: z.boolean().optional(),
@@ -28,9 +30,6 @@ const fileSchema = hostSchema.extend({
 
 type HostTable = z.infer<typeof hostSchema>;
 
-/** `referrers` came with containerd 2.2; we ask for none. */
-const knownCapabilities: ReadonlySet<string> = new Set([...allCapabilities, "referrers"]);
-
 /**
  * @param content of the file
  * @param folder where the file lies; paths in it are relative to that
@@ -41,11 +40,11 @@ export function parseHostsFile(content: string, folder: string, registry: string
   try {
     const file = fileSchema.parse(Bun.TOML.parse(content));
     const mirrors = Object.entries(file.host ?? {});
+    const { server = "" } = file;
+    const own = server === "" ? defaultHost(registry) : parseServer(server, file);
     return [
-      ...mirrors.map(([server, table]) => readHost(server, table, folder)),
-      file.server === undefined || file.server === ""
-        ? withTls(defaultHost(registry), file, folder)
-        : readHost(file.server, file, folder),
+      ...mirrors.map(([name, table]) => configure(parseServer(name, table), table, folder)),
+      configure(own, file, folder),
     ];
   } catch (error) {
     const path = posix.join(folder, "hosts.toml");
@@ -56,24 +55,23 @@ export function parseHostsFile(content: string, folder: string, registry: string
   }
 }
 
-function readHost(server: string, table: HostTable, folder: string): HostEntry {
+function parseServer(server: string, { capabilities, override_path }: HostTable): HostEntry {
   const url = new URL(/^https?:\/\//.test(server) ? server : `https://${server}`);
   if (url.username !== "" || url.password !== "") throw new Error("a URL holds credentials");
   const path = posix.normalize(url.pathname).replace(/\/+$/, "");
-  const isWhole = table.override_path === true || path.endsWith("/v2");
-  const entry: HostEntry = {
+  const isWhole = override_path === true || path.endsWith("/v2");
+  return {
     ...defaultHost(url.host),
     scheme: url.protocol === "http:" ? "http" : "https",
     authority: url.host,
     path: isWhole ? path : `${path}/v2`,
-    capabilities: readCapabilities(table.capabilities ?? []),
+    capabilities: readCapabilities(capabilities),
     skipVerify: undefined,
-    headers: readHeaders(table.header ?? {}),
   };
-  return withTls(entry, table, folder);
 }
 
-function withTls(entry: HostEntry, table: HostTable, folder: string): HostEntry {
+/** What a table says of the connection; without a server it is about the registry itself. */
+function configure(entry: HostEntry, table: HostTable, folder: string): HostEntry {
   const absolute = (path: string) => posix.resolve(folder, path);
   const { ca = [], client = [] } = table;
   const pairs = typeof client === "string" ? [client] : client;
@@ -87,14 +85,13 @@ function withTls(entry: HostEntry, table: HostTable, folder: string): HostEntry 
         : [absolute(pair[0]), absolute(pair[1])],
     ),
     skipVerify: table.skip_verify ?? entry.skipVerify,
+    headers: readHeaders(table.header ?? {}),
   };
 }
 
-function readCapabilities(names: readonly string[]): ReadonlySet<Capability> {
-  const unknown = names.find((name) => !knownCapabilities.has(name));
-  if (unknown !== undefined) throw new Error(`unknown capability "${unknown}"`);
+function readCapabilities(names: HostTable["capabilities"] = []): ReadonlySet<Capability> {
   if (names.length === 0) return allCapabilities;
-  return new Set([...allCapabilities].filter((capability) => names.includes(capability)));
+  return new Set([...allCapabilities].filter((name) => names.includes(name)));
 }
 
 function readHeaders(header: NonNullable<HostTable["header"]>): [string, string][] {

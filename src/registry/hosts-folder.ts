@@ -110,11 +110,10 @@ async function requiredFile(path: string): Promise<string> {
 
 let systemAuthorities: string | undefined;
 
-/** What the runtime and the machine trust: an authority of the machine counts for containerd too. */
+/** What the runtime trusts, and what the machine does, as with containerd. */
 function trustedAuthorities(): string {
-  systemAuthorities ??= [...getCACertificates("default"), ...getCACertificates("system")].join(
-    "\n",
-  );
+  const stores = ["default", "system"] as const;
+  systemAuthorities ??= [...new Set(stores.flatMap((name) => getCACertificates(name)))].join("\n");
   return systemAuthorities;
 }
 

@@ -6,14 +6,16 @@
  *
  * @module
  */
+import { isIP } from "node:net";
+import { AppError, describeError } from "../errors.ts";
+import { version } from "../version.ts";
 import { Body } from "./body.ts";
 import type { Clock } from "./clock.ts";
+import { ConnectCheck, type Connect } from "./connect-check.ts";
 import { fetchError } from "./fetch-error.ts";
-import { isIP } from "node:net";
 import type { RegistryLimits } from "./limits.ts";
 import { RegistryError, type Subject } from "./registry-error.ts";
 import { Slots } from "./slots.ts";
-import { version } from "../version.ts";
 
 /** PEM texts. */
 export interface TlsSettings {
@@ -53,15 +55,18 @@ export interface HttpAnswer {
 export interface HttpDependencies {
   readonly clock: Clock;
   readonly limits: RegistryLimits;
+  readonly connect: Connect | undefined;
 }
 
 export class HttpClient {
   readonly #dependencies: HttpDependencies;
   readonly #slots: Slots;
+  readonly #connects: ConnectCheck;
 
   constructor(dependencies: HttpDependencies) {
     this.#dependencies = dependencies;
     this.#slots = new Slots(dependencies.limits.connectionsPerServer);
+    this.#connects = new ConnectCheck(dependencies);
   }
 
   /** Rejects with a RegistryError where there is no answer, of whatever status. */
@@ -79,7 +84,9 @@ export class HttpClient {
     };
     try {
       release = await this.#slots.take(request.url.origin, abort.signal);
+      await this.#connects.check(request.url, request.address, subject, abort.signal);
       const response = await this.#fetch(request, abort);
+      this.#connects.note(request.url);
       const context = { subject, clock, limits, abort, onEnd };
       return {
         url: request.url,
@@ -106,6 +113,12 @@ export class HttpClient {
       stopTimer();
       stopTimer = clock.after(limits.answerTimeoutMs, expire);
     };
+    // What cannot be read here is not the server's failure, and another one would not help.
+    const fail = (error: unknown) => {
+      const problem = `the content to send cannot be read: ${describeError(error)}`;
+      const own = new RegistryError("internal", subject, problem, { cause: error });
+      abort.abort(error instanceof AppError ? error : own);
+    };
     try {
       return await fetch(connectUrl(request), {
         method: request.method,
@@ -114,7 +127,7 @@ export class HttpClient {
         decompress: false,
         signal: abort.signal,
         ...(url.protocol === "https:" ? { tls: tlsOf(request) } : {}),
-        ...(content === undefined ? {} : { body: watched(content, restart) }),
+        ...(content === undefined ? {} : { body: watched(content, restart, fail) }),
       });
     } finally {
       stopTimer();
@@ -126,7 +139,7 @@ function cancelled(subject: Subject): RegistryError {
   return new RegistryError("cancelled", subject, "the call was cancelled");
 }
 
-/** An ISO date never has a blank, a host never a comma: fields that repeat are joined. */
+/** What the caller wants to be sent, and what every request has. */
 function headersOf({ headers, url, address, content }: HttpRequest): Headers {
   const all = new Headers([
     ["User-Agent", `dedup-snapshotter/${version}`],
@@ -145,7 +158,7 @@ function connectUrl({ url, address }: HttpRequest): string {
   return pinned.href;
 }
 
-function tlsOf({ tls, url, address }: HttpRequest): Bun.BunFetchRequestInitTLS {
+function tlsOf({ tls, url, address }: HttpRequest): NonNullable<BunFetchRequestInit["tls"]> {
   const name = url.hostname.replace(/^\[|\]$/g, "");
   return {
     ca: tls.ca,
@@ -158,10 +171,16 @@ function tlsOf({ tls, url, address }: HttpRequest): Bun.BunFetchRequestInitTLS {
 async function* watched(
   { open }: RequestContent,
   onPiece: () => void,
+  onError: (error: unknown) => void,
 ): AsyncGenerator<Uint8Array, void> {
-  for await (const piece of open()) {
-    onPiece();
-    yield piece;
+  try {
+    for await (const piece of open()) {
+      onPiece();
+      yield piece;
+    }
+  } catch (error) {
+    onError(error);
+    throw error;
   }
   onPiece();
 }

@@ -40,6 +40,8 @@ export const continuationsMax = 100;
 
 /** What may be changed, by tests and by what knows its network. Times in ms. */
 export interface RegistryLimits {
+  /** To a server that was not heard of lately. */
+  readonly connectTimeoutMs: number;
   /** From the request to the head of the answer: lookup, connection, TLS, the server's work. */
   readonly answerTimeoutMs: number;
   /** Between two pieces of a body, either way. */
@@ -62,6 +64,7 @@ export interface RegistryLimits {
 }
 
 export const defaultLimits: RegistryLimits = {
+  connectTimeoutMs: 5_000,
   answerTimeoutMs: 30_000,
   idleTimeoutMs: 15_000,
   rateWindowMs: 30_000,

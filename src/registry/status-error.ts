@@ -54,6 +54,7 @@ function printable(text: string): string {
 export function readRetryAfter(headers: Headers): number | undefined {
   const text = headers.get("retry-after")?.trim() ?? "";
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
+  if (!/^[A-Z][a-z]{2}, /.test(text)) return undefined;
   const delayMs = Date.parse(text) - Date.parse(headers.get("date") ?? "");
   return Number.isNaN(delayMs) ? undefined : Math.max(0, delayMs);
 }

@@ -28,6 +28,12 @@ interface Token {
   readonly untilMs: number;
 }
 
+/** What was asked for, once for all who wait for it, and what came. */
+interface Entry {
+  readonly pending: Promise<Token>;
+  token: Token | undefined;
+}
+
 /** What a server says nothing about lasts a minute; less is not to be said (token.md). */
 const lifetimeSecondsMin = 60;
 /** A token that is about to end could end on its way. */
@@ -47,8 +53,8 @@ export class TokenSource {
   readonly #http: HttpClient;
   readonly #clock: Clock;
   readonly #credentials: FindCredentials;
-  /** The oldest first. Promises, so that all who wait for one token ask once. */
-  readonly #tokens = new Map<string, Promise<Token>>();
+  /** The oldest first. */
+  readonly #tokens = new Map<string, Entry>();
 
   constructor(http: HttpClient, clock: Clock, credentials: FindCredentials) {
     this.#http = http;
@@ -63,39 +69,32 @@ export class TokenSource {
     route: () => Promise<TokenRoute>,
   ): Promise<string> {
     const key = keyOf(request);
-    const known = await this.#tokens.get(key)?.catch(() => undefined);
-    if (known !== undefined && known.untilMs > this.#clock.nowMs()) return known.text;
-    if (known !== undefined) this.#drop(key, known);
-    const pending = this.#tokens.get(key) ?? this.#begin(key, request, subject, route);
-    return (await pending).text;
+    const known = this.#tokens.get(key);
+    const isGood = known?.token === undefined || known.token.untilMs > this.#clock.nowMs();
+    if (known !== undefined && isGood) return (await known.pending).text;
+    return (await this.#begin(key, this.#ask(request, subject, route))).text;
   }
 
   /** Takes a token out of use that was refused; another one, which came since, stays. */
-  async forget(request: TokenRequest, text: string): Promise<void> {
+  forget(request: TokenRequest, text: string): void {
     const key = keyOf(request);
-    const known = await this.#tokens.get(key)?.catch(() => undefined);
-    if (known?.text === text) this.#tokens.delete(key);
+    if (this.#tokens.get(key)?.token?.text === text) this.#tokens.delete(key);
   }
 
-  #drop(key: string, token: Token): void {
-    void this.#tokens.get(key)?.then(
-      (current) => current === token && this.#tokens.delete(key),
-      () => undefined,
-    );
-  }
-
-  #begin(
-    key: string,
-    request: TokenRequest,
-    subject: Subject,
-    route: () => Promise<TokenRoute>,
-  ): Promise<Token> {
-    const pending = this.#ask(request, subject, route);
-    this.#tokens.set(key, pending);
-    pending.catch(() => this.#tokens.delete(key));
+  /** Keeps what was asked for until it fails. */
+  async #begin(key: string, pending: Promise<Token>): Promise<Token> {
+    const entry: Entry = { pending, token: undefined };
+    this.#tokens.delete(key);
+    this.#tokens.set(key, entry);
     const [oldest] = this.#tokens.keys();
     if (this.#tokens.size > tokensMax && oldest !== undefined) this.#tokens.delete(oldest);
-    return pending;
+    try {
+      entry.token = await pending;
+      return entry.token;
+    } catch (error) {
+      if (this.#tokens.get(key) === entry) this.#tokens.delete(key);
+      throw error;
+    }
   }
 
   async #ask(

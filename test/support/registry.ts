@@ -8,6 +8,13 @@ import { join } from "node:path";
 import { type Service, startService, waitUntil } from "../../scripts/lib/process.ts";
 import { type Digest, type Image, manifestType, sha256 } from "./image/oci.ts";
 
+export interface RegistryOptions {
+  /** The section `auth` of the registry's configuration. */
+  readonly auth?: object;
+  /** Files of PEM. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+}
+
 export class Registry implements AsyncDisposable {
   /** `host:port`, the first part of an image reference. */
   readonly address: string;
@@ -18,7 +25,7 @@ export class Registry implements AsyncDisposable {
     this.#service = service;
   }
 
-  static async start(folder: string): Promise<Registry> {
+  static async start(folder: string, { auth, tls }: RegistryOptions = {}): Promise<Registry> {
     mkdirSync(folder, { recursive: true });
     const config = join(folder, "registry.json");
     const log = join(folder, "registry.log");
@@ -26,7 +33,7 @@ export class Registry implements AsyncDisposable {
     const storage = { filesystem: { rootdirectory: join(folder, "blobs") } };
     writeFileSync(
       config,
-      JSON.stringify({ version: "0.1", storage, http: { addr: "127.0.0.1:0" } }),
+      JSON.stringify({ version: "0.1", storage, auth, http: { addr: "127.0.0.1:0", tls } }),
     );
     const service = startService(["docker-registry", "serve", config], log);
     let address: string | undefined;
