@@ -36,7 +36,6 @@ export const convertCommand = defineCommand({
     guard(() =>
       runConvert(args.source, args.destination, {
         format: parseFormat(args.format),
-        level: undefined,
         platform: args.platform === undefined ? undefined : parsePlatform(args.platform),
         wanted: args.prioritize === undefined ? [] : readList(args.prioritize),
       }),

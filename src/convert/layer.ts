@@ -27,7 +27,6 @@ export interface LayerJob {
   readonly digest: string;
   readonly diffId: string;
   readonly format: LazyFormat;
-  readonly level: number | undefined;
   /** Clean paths of files that go first. */
   readonly wanted: readonly string[];
   /** Where the blob goes; with a suffix, the tar, where it has to be read twice. */
@@ -70,8 +69,7 @@ async function write(
 ): Promise<ConvertedLayer> {
   const { parts, found } = await layerParts(source, job.format, job.wanted);
   await using sink = await FileSink.create(job.target);
-  const options = { level: job.level };
-  const blob = await lazyWriters[job.format](parts, (bytes) => sink.write(bytes), options);
+  const blob = await lazyWriters[job.format](parts, (bytes) => sink.write(bytes));
   await verify();
   await sink.finish();
   return { ...blob, found };

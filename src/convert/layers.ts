@@ -34,7 +34,6 @@ export type RunLayerJob = (
 
 export interface LayerSettings {
   readonly format: LazyFormat;
-  readonly level: number | undefined;
   /** Clean paths of files that go first. */
   readonly wanted: readonly string[];
 }

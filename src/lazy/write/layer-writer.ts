@@ -10,6 +10,7 @@ import { assert, defined } from "../../util/assert.ts";
 import { displayName } from "../../util/byte-string.ts";
 import { tocBytesMax, tocEntriesMax } from "../limits.ts";
 import type { LazyFormat } from "../model.ts";
+import type { ExtraTimes } from "./extra-times.ts";
 import { FrameQueue, type BlobSink, type CompressFrame, type FrameRange } from "./frame-queue.ts";
 import { cleanName } from "./priority.ts";
 import { lazyWriteChunkBytes, notLazy, type ContentPart, type TarPart } from "./tar-parts.ts";
@@ -27,17 +28,8 @@ export interface LazyBlob {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-export interface LazyWriteOptions {
-  /** Of the compression. */
-  readonly level?: number | undefined;
-}
-
 /** Makes a blob of a tar in parts; rejects with `unimplemented` for a layer that cannot be lazy. */
-export type LazyWriter = (
-  parts: AsyncIterable<TarPart>,
-  sink: BlobSink,
-  options?: LazyWriteOptions,
-) => Promise<LazyBlob>;
+export type LazyWriter = (parts: AsyncIterable<TarPart>, sink: BlobSink) => Promise<LazyBlob>;
 
 /** Counts and hashes the tar, and keeps the table, while a writer makes frames. */
 export class LayerWriter {
@@ -68,7 +60,7 @@ export class LayerWriter {
   }
 
   /** Adds an entry to the table, if tables list such. */
-  addEntry(entry: TarEntry, times: Extract<TarPart, { kind: "entry" }>["times"]): void {
+  addEntry(entry: TarEntry, times: ExtraTimes): void {
     assert(this.#missingBytes === 0, "an entry follows the content of the last one");
     const row = entryRow(entry, times, this.#format);
     if (row === undefined) {

@@ -3,8 +3,15 @@
  *
  * @module
  */
-import { blockBytes, longNumberBytes, shortNumberBytes, ustarField } from "../../tar/format.ts";
-import { nameFieldBytes, typeFlag, ustarMagic } from "../../tar/format.ts";
+import {
+  blockBytes,
+  longNumberBytes,
+  nameFieldBytes,
+  shortNumberBytes,
+  typeFlag,
+  ustarField,
+  ustarMagic,
+} from "../../tar/format.ts";
 import { assert } from "../../util/assert.ts";
 import type { ByteString } from "../../util/byte-string.ts";
 import { alignUp } from "../../util/bytes.ts";

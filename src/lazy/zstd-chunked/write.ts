@@ -9,25 +9,22 @@ import { MiB } from "../../util/bytes.ts";
 import { sha256Digest } from "../../util/digest.ts";
 import { annotation } from "../annotations.ts";
 import type { BlobSink } from "../write/frame-queue.ts";
-import { LayerWriter, type LazyBlob, type LazyWriteOptions } from "../write/layer-writer.ts";
+import { LayerWriter, type LazyBlob } from "../write/layer-writer.ts";
 import type { TarPart } from "../write/tar-parts.ts";
 import { frameHeaderBytes, makeZstdFooter, skippableFrame } from "./footer.ts";
 import { formatTarSplitPosition, formatTocPosition, type ZstdPlace } from "./position.ts";
 import { TarSplitBuilder } from "./tar-split.ts";
 
 /** As podman has it. */
-const defaultLevel = 3;
+const zstdLevel = 3;
 const rawFrameBytes = 4 * MiB;
 
 export async function writeZstdChunked(
   parts: AsyncIterable<TarPart>,
   sink: BlobSink,
-  { level = defaultLevel }: LazyWriteOptions = {},
 ): Promise<LazyBlob> {
-  const compress = async (content: Uint8Array): Promise<Uint8Array> =>
-    Bun.zstdCompress(content, { level });
-  const writer = new LayerWriter("zstd-chunked", compress, sink);
-  const tarSplit = new TarSplitBuilder(compress);
+  const writer = new LayerWriter("zstd-chunked", zstdFrame, sink);
+  const tarSplit = new TarSplitBuilder(zstdFrame);
   const between = new RawFrames(writer);
   for await (const part of parts) {
     if (part.kind === "raw") {
@@ -44,19 +41,19 @@ export async function writeZstdChunked(
     }
   }
   await between.flush();
-  return finish(writer, tarSplit, compress);
+  return finish(writer, tarSplit);
 }
 
-async function finish(
-  writer: LayerWriter,
-  tarSplit: TarSplitBuilder,
-  compress: (content: Uint8Array) => Promise<Uint8Array>,
-): Promise<LazyBlob> {
+async function zstdFrame(content: Uint8Array): Promise<Uint8Array> {
+  return Bun.zstdCompress(content, { level: zstdLevel });
+}
+
+async function finish(writer: LayerWriter, tarSplit: TarSplitBuilder): Promise<LazyBlob> {
   const { queue } = writer;
   await queue.flush();
   const split = await tarSplit.finish();
   const json = writer.finishToc({ tarSplitDigest: sha256Digest(split.bytes) });
-  const toc = await compress(json);
+  const toc = await zstdFrame(json);
   const tocPlace = await writeFrame(writer, toc, json.length);
   const splitPlace = await writeFrame(writer, split.bytes, split.uncompressedBytes);
   await queue.write(makeZstdFooter(tocPlace, splitPlace));

@@ -37,7 +37,6 @@ const noRegistries = {
 
 const defaults: ConversionOptions = {
   format: "estargz",
-  level: undefined,
   platform: undefined,
   wanted: [],
 };
