@@ -17,7 +17,7 @@ export const annotation = {
   zstdTocDigest: "io.github.containers.zstd-chunked.manifest-checksum",
   zstdTocPosition: "io.github.containers.zstd-chunked.manifest-position",
   zstdTarSplitPosition: "io.github.containers.zstd-chunked.tarsplit-position",
-  /** The same two in the dialect of stargz-snapshotter and nerdctl. */
+  /** The same two, as stargz-snapshotter and nerdctl write them, and old versions of skopeo. */
   stargzZstdTocDigest: "io.containers.zstd-chunked.manifest-checksum",
   stargzZstdTocPosition: "io.containers.zstd-chunked.manifest-position",
 } as const;

@@ -1,55 +1,17 @@
 import { describe, expect, test } from "bun:test";
-import type { LazyEntry, LazyFormat } from "../../../src/lazy/model.ts";
-import type { TarEntry } from "../../../src/tar/entry.ts";
-import { TarReader } from "../../../src/tar/reader.ts";
+import type { LazyFormat } from "../../../src/lazy/model.ts";
 import { displayName } from "../../../src/util/byte-string.ts";
 import { MiB } from "../../../src/util/bytes.ts";
 import { sha256Digest } from "../../../src/util/digest.ts";
 import { hardCaseLayers } from "../../support/image/hard-cases.ts";
 import { writeTar } from "../../support/image/tar.ts";
-import { decompressAll, lazyBlob, readChunks, readLazy } from "../../support/lazy/lazy-blob.ts";
+import { factsOfLazy, factsOfTar, type EntryFacts } from "../../support/lazy/entry-facts.ts";
+import { decompressAll, lazyBlob, readLazy } from "../../support/lazy/lazy-blob.ts";
 import { randomBytes } from "../../support/random.ts";
 import { rejection } from "../../support/rejection.ts";
-import { pieces, type RawEntry, rawTar } from "../../support/tar/raw-tar.ts";
+import { type RawEntry, rawTar } from "../../support/tar/raw-tar.ts";
 
 const formats: readonly LazyFormat[] = ["estargz", "zstd-chunked"];
-
-interface EntryFacts {
-  readonly entry: Omit<TarEntry, "offset" | "sizeBytes">;
-  readonly content: string;
-}
-
-function factsOf(entry: TarEntry, content: Buffer): EntryFacts {
-  const { type, flag, name, linkName, mode, uid, gid, xattrs } = entry;
-  const { mtimeSeconds, mtimeNanoseconds, deviceMajor, deviceMinor } = entry;
-  const time = { mtimeSeconds, mtimeNanoseconds };
-  const owner = { mode, uid, gid, deviceMajor, deviceMinor };
-  const sorted = xattrs
-    .map(({ name: key, value }) => ({ name: key, value: Buffer.from(value) }))
-    .sort((left, right) => (left.name < right.name ? -1 : 1));
-  const isFile = type === "file";
-  return {
-    entry: { type, flag: isFile ? "0" : flag, name, linkName, ...time, ...owner, xattrs: sorted },
-    content: isFile ? sha256Digest(content) : "",
-  };
-}
-
-const special = /^(?:stargz\.index\.json|\.(?:no\.)?prefetch\.landmark)$/;
-
-async function factsOfTar(tar: Buffer): Promise<EntryFacts[]> {
-  const reader = new TarReader(pieces(tar), { globalRecords: "ignore" });
-  const facts: EntryFacts[] = [];
-  for (let entry = await reader.next(); entry; entry = await reader.next()) {
-    const content = Buffer.alloc(entry.type === "file" ? entry.sizeBytes : 0);
-    await reader.readContent(content);
-    if (!special.test(entry.name)) facts.push(factsOf(entry, content));
-  }
-  return facts;
-}
-
-function factsOfLazy(bytes: Buffer, entries: readonly LazyEntry[]): EntryFacts[] {
-  return entries.map((entry) => factsOf(entry, readChunks(bytes, entry)));
-}
 
 const name = (facts: EntryFacts) => displayName(facts.entry.name);
 
