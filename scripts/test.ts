@@ -17,7 +17,14 @@ import type { TestResult } from "./lib/results.ts";
 import { type Stage, result, stages } from "./lib/stages.ts";
 import { runInScratch } from "./lib/scratch-run.ts";
 
-const packages = ["containerd", "runc", "docker-registry", "erofs-utils", "e2fsprogs"] as const;
+const packages = [
+  "containerd",
+  "runc",
+  "docker-registry",
+  "erofs-utils",
+  "e2fsprogs",
+  "openssl",
+] as const;
 
 /** Skips that are not ours; with CI set, any other skip is a failure. */
 const expectedSkips: readonly RegExp[] = [

@@ -44,6 +44,7 @@ export class Failover {
     signal?: AbortSignal,
   ): Promise<T> {
     const errors = new Map<RegistryHost, RegistryError>();
+    const last = hosts.at(-1);
     let remaining = hosts;
     for (let round = 1; ; round++) {
       for (const host of this.#ordered(remaining)) {
@@ -57,7 +58,9 @@ export class Failover {
         }
       }
       remaining = remaining.filter((host) => errors.get(host)?.isTransient === true);
-      const delayMs = this.#delayMs(round, remaining, errors);
+      // What the registry itself does not have, no mirror will have later.
+      const isAbsent = last !== undefined && errors.get(last)?.code === "not_found";
+      const delayMs = isAbsent ? undefined : this.#delayMs(round, remaining, errors);
       if (delayMs === undefined) throw summary(hosts, errors);
       await pause(this.#clock, delayMs, signal);
     }

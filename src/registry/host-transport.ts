@@ -6,7 +6,7 @@
  */
 import type { Authorizer, Rights } from "./authorizer.ts";
 import { isTlsFailure } from "./fetch-error.ts";
-import type { HttpAnswer, HttpClient, HttpRequest } from "./http.ts";
+import { cancelled, type HttpAnswer, type HttpClient, type HttpRequest } from "./http.ts";
 import { isMirror, type RegistryHost } from "./hosts.ts";
 import { errorBodyBytesMax } from "./limits.ts";
 import type { Lookup } from "./link-local.ts";
@@ -89,14 +89,19 @@ export class HostTransport {
     for (let isSecond = false; ; isSecond = true) {
       // An upload may be sent on to a storage service, which is none of the registry.
       const isOwn = url.origin === origin;
-      const sent = isOwn ? await authorizer.header(host, rights, subject) : undefined;
+      const header = isOwn ? authorizer.header(host, rights, subject) : undefined;
+      const sent = await unlessCancelled(header, subject, signal);
       const { answer, isForeign } = await this.#follow(host, url, request, isOwn, sent, {
         subject,
         ...(signal === undefined ? {} : { signal }),
       });
       if (answer.status !== 401 || isSecond || isForeign || !isOwn) return answer;
-      const isNew = await authorizer.learn(host, rights, answer.headers, origin, sent);
-      if (!isNew) return answer;
+      const learning = authorizer.learn(host, rights, answer.headers, origin, sent);
+      const isNew = await unlessCancelled(learning, subject, signal).catch(async (error) => {
+        await answer.body.discard();
+        throw error;
+      });
+      if (isNew !== true) return answer;
       await answer.body.discard();
     }
   }
@@ -124,6 +129,22 @@ export class HostTransport {
     const { http, lookup } = this.#dependencies;
     return followRedirects(http, first, isOwn, lookup);
   }
+}
+
+/** A token is asked for on behalf of all who wait for it: one of them may leave before it comes. */
+function unlessCancelled<T>(
+  pending: Promise<T> | undefined,
+  subject: Subject,
+  signal: AbortSignal | undefined,
+): Promise<T | undefined> {
+  if (pending === undefined || signal === undefined) return Promise.resolve(pending);
+  return new Promise((resolve, reject) => {
+    const leave = () => reject(cancelled(subject));
+    if (signal.aborted) leave();
+    signal.addEventListener("abort", leave, { once: true });
+    const done = () => signal.removeEventListener("abort", leave);
+    void pending.then(resolve, reject).finally(done);
+  });
 }
 
 function urlOf(

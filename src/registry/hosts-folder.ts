@@ -15,6 +15,8 @@ import { defaultHost, mayFallBack, type HostEntry, type RegistryHost } from "./h
 import { configBytesMax } from "./limits.ts";
 
 const rereadMs = 10_000;
+/** Registries whose servers are remembered; names of images come from outside. */
+const registriesMax = 256;
 
 export const defaultHostsFolder = "/etc/containerd/certs.d";
 
@@ -40,7 +42,10 @@ export class HostsFolder {
     const known = this.#known.get(registry);
     if (known !== undefined && known.untilMs > nowMs) return known.hosts;
     const hosts = this.#load(registry);
+    this.#known.delete(registry);
     this.#known.set(registry, { untilMs: nowMs + rereadMs, hosts });
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > registriesMax && oldest !== undefined) this.#known.delete(oldest);
     return hosts;
   }
 

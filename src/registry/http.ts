@@ -74,10 +74,14 @@ export class HttpClient {
     const { clock, limits } = this.#dependencies;
     const { subject, signal } = request;
     const abort = new AbortController();
-    const cancel = () => abort.abort(cancelled(subject));
+    let release: (() => void) | undefined;
+    // Also where nobody reads the body any more, its place becomes free.
+    const cancel = () => {
+      abort.abort(cancelled(subject));
+      release?.();
+    };
     if (signal?.aborted === true) throw cancelled(subject);
     signal?.addEventListener("abort", cancel, { once: true });
-    let release: (() => void) | undefined;
     const onEnd = () => {
       signal?.removeEventListener("abort", cancel);
       release?.();
@@ -135,7 +139,7 @@ export class HttpClient {
   }
 }
 
-function cancelled(subject: Subject): RegistryError {
+export function cancelled(subject: Subject): RegistryError {
   return new RegistryError("cancelled", subject, "the call was cancelled");
 }
 

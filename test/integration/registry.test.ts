@@ -34,11 +34,16 @@ interface ClientFiles {
   /** A password for `user`; anonymous without. */
   readonly login?: string;
   readonly hosts?: string;
+  /** The address of every name that a server sends us to. */
+  readonly address?: string;
 }
 
 let clients = 0;
 
-function clientFor(address: string, { login, hosts }: ClientFiles = {}): RegistryClient {
+function clientFor(
+  address: string,
+  { login, hosts, address: target }: ClientFiles = {},
+): RegistryClient {
   const base = join(folder.path, `client-${clients++}`);
   const hostsFolder = join(base, "certs.d");
   mkdirSync(join(hostsFolder, address), { recursive: true });
@@ -47,7 +52,12 @@ function clientFor(address: string, { login, hosts }: ClientFiles = {}): Registr
   const auths = login === undefined ? {} : { [address]: { auth } };
   const dockerConfigFile = join(base, "config.json");
   writeFileSync(dockerConfigFile, JSON.stringify({ auths }));
-  return createRegistryClient({ hostsFolder, dockerConfigFile, limits: { roundsMax: 1 } });
+  return createRegistryClient({
+    hostsFolder,
+    dockerConfigFile,
+    limits: { roundsMax: 1 },
+    ...(target === undefined ? {} : { lookup: async () => [target] }),
+  });
 }
 
 function manifestOf(): Uint8Array {
@@ -204,11 +214,37 @@ describe("a registry with TLS", () => {
     });
   });
 
+  test("may send us on to a name that has a certificate, and not out of TLS", async () => {
+    const tls = await makeCertificate(folder.path, "front", "IP:127.0.0.1", authority);
+    const storageTls = await makeCertificate(folder.path, "storage", "DNS:a.test", authority);
+    await using storage = secureServer(storageTls, () => {
+      const headers = { "content-range": "bytes 0-3/9" };
+      return new Response("data", { status: 206, headers });
+    });
+    let location = `https://a.test:${storage.port}/`;
+    await using front = secureServer(tls, () => Response.redirect(location, 307));
+    const hosts = `server = "https://127.0.0.1:${front.port}"\nca = "${authority.certificate}"`;
+    const client = clientFor("registry.test", { hosts, address: "127.0.0.1" });
+    const reference = parseReference("registry.test/app:1");
+    const read = () => client.blobRange(reference, blob.digest, 0, 4);
+    expect(Buffer.from(await read()).toString()).toBe("data");
+    location = `https://b.test:${storage.port}/`;
+    expect(await rejection(read())).toMatchObject({
+      code: "failed_precondition",
+      message: expect.stringContaining("its certificate is refused") as string,
+    });
+    location = `http://a.test:${storage.port}/`;
+    expect(await rejection(read())).toMatchObject({
+      code: "failed_precondition",
+      message: expect.stringContaining("leads out of TLS") as string,
+    });
+  });
+
   test("is shown our certificate", async () => {
     const tls = await makeCertificate(folder.path, "mutual", "IP:127.0.0.1", authority);
     const own = await makeCertificate(folder.path, "client", "DNS:client", authority);
-    await using server = mutualServer(tls, authority);
-    const ca = `server = "https://${server.address}"\nca = "${authority.certificate}"\n`;
+    await using server = secureServer(tls, () => new Response(null), authority);
+    const ca = `server = "https://127.0.0.1:${server.port}"\nca = "${authority.certificate}"\n`;
     const reference = parseReference("registry.test/app:1");
     const pair = `client = [["${own.certificate}", "${own.key}"]]`;
     const known = clientFor("registry.test", { hosts: ca + pair });
@@ -220,22 +256,18 @@ describe("a registry with TLS", () => {
   });
 });
 
-/** A server that has everything, for those who show a certificate. */
-function mutualServer(tls: Certificate, authority: Certificate) {
+/** @param asked the authority of the certificates that it asks for, if it does */
+function secureServer(tls: Certificate, answer: () => Response, asked?: Certificate) {
+  const mutual = { requestCert: true, rejectUnauthorized: true };
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
     tls: {
       cert: Bun.file(tls.certificate),
       key: Bun.file(tls.key),
-      ca: Bun.file(authority.certificate),
-      requestCert: true,
-      rejectUnauthorized: true,
+      ...(asked === undefined ? {} : { ca: Bun.file(asked.certificate), ...mutual }),
     },
-    fetch: () => new Response(null),
+    fetch: answer,
   });
-  return {
-    address: `127.0.0.1:${server.port}`,
-    [Symbol.asyncDispose]: () => server.stop(true),
-  };
+  return { port: server.port, [Symbol.asyncDispose]: () => server.stop(true) };
 }

@@ -11,6 +11,12 @@ const issuer = "test-issuer";
 const service = "test-service";
 const lifetimeSeconds = 300;
 
+/** docker-registry names the actions of a scope in any order. */
+function inOrder(scope: string): string {
+  const [type, name, actions = ""] = scope.split(":");
+  return [type, name, actions.split(",").sort().join(",")].join(":");
+}
+
 /** Gives tokens for whatever is asked for to one user, and for pulling to all others. */
 export class TokenServer implements AsyncDisposable {
   readonly #server: Bun.Server<undefined>;
@@ -46,7 +52,7 @@ export class TokenServer implements AsyncDisposable {
     const sent = request.headers.get("authorization");
     const isUser = sent === `Basic ${Buffer.from(`user:${this.#password}`).toString("base64")}`;
     if (sent !== null && !isUser) return new Response(null, { status: 401 });
-    this.asked.push(scopes);
+    this.asked.push(scopes.map(inOrder));
     const access = scopes.map((scope) => {
       const [type = "", name = "", actions = ""] = scope.split(":");
       const wanted = actions.split(",");

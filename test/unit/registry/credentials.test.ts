@@ -112,6 +112,26 @@ describe("a bearer token", () => {
     expect(registry.forms.length).toBe(2);
   });
 
+  test("is not waited for by who left", async () => {
+    await using registry = new TokenRegistry();
+    const abort = new AbortController();
+    const { promise, resolve } = Promise.withResolvers<Response>();
+    registry.tokens.answer = () => {
+      queueMicrotask(() => abort.abort());
+      return promise;
+    };
+    using fixture = new ClientFixture().withServers(registry.server);
+    const call = { signal: abort.signal };
+    const leaving = fixture.client.blobRange(reference, digest, 0, 4, call);
+    expect(await rejection(leaving)).toMatchObject({ code: "cancelled" });
+    const staying = read(fixture);
+    registry.forms.push("");
+    registry.usesLeft = 1;
+    resolve(Response.json({ token: "t1" }));
+    expect(Buffer.from(await staying).toString()).toBe("data");
+    expect(registry.tokens.asked.length).toBe(1);
+  });
+
   test("that does not help either ends the call", async () => {
     await using registry = new TokenRegistry(0);
     using fixture = new ClientFixture().withServers(registry.server);
@@ -152,6 +172,17 @@ async function findIn(config: object, authority: string, helper?: Credentials) {
   };
   return { found: await new DockerConfig(file, run).find(authority), asked };
 }
+
+describe("a config.json that cannot be read", () => {
+  test("ends the call, and gives the connection back", async () => {
+    await using registry = new TokenRegistry();
+    using fixture = new ClientFixture({ limits: { connectionsPerServer: 1 } });
+    fixture.withServers(registry.server).writeConfig({ auths: 5 });
+    for (let round = 0; round < 2; round++) {
+      expect(await rejection(read(fixture))).toMatchObject({ code: "invalid_argument" });
+    }
+  });
+});
 
 describe("DockerConfig.find()", () => {
   const auth = Buffer.from("user:pass").toString("base64");

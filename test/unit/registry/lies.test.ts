@@ -121,6 +121,19 @@ describe("blobRange()", () => {
     expect(broken.asked.length).toBe(2);
   });
 
+  test("does not wait for a mirror when the registry itself has no such blob", async () => {
+    await using broken = new LyingServer(status(503));
+    await using server = new LyingServer(status(404));
+    using fixture = new ClientFixture().withServers(broken, server);
+    expect(await rejection(readPart(fixture))).toMatchObject({
+      code: "not_found",
+      host: server.authority,
+      message: expect.stringContaining(`${broken.authority} answered 503`) as string,
+    });
+    expect(fixture.clock.skipped).toEqual([]);
+    expect(await fixture.client.hasBlob(reference, digest)).toBe(false);
+  });
+
   test("waits out a storm of 5xx, longer each time", async () => {
     await using server: LyingServer = new LyingServer((request) =>
       server.asked.length < 4 ? new Response(null, { status: 502 }) : honest(request),
