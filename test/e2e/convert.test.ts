@@ -44,8 +44,11 @@ describe("a converted image", () => {
   });
 
   afterAll(async () => {
-    await node.stop();
-    scratch[Symbol.dispose]();
+    try {
+      await node.stop();
+    } finally {
+      scratch[Symbol.dispose]();
+    }
   });
 
   async function convert(format: string): Promise<Image> {
