@@ -3,6 +3,7 @@ import { defineCommand, runMain } from "citty";
 import { checkCommand } from "./cli/check.ts";
 import { chunksCommand } from "./cli/chunks.ts";
 import { configCommand } from "./cli/config.ts";
+import { convertCommand } from "./cli/convert.ts";
 import { filesCommand } from "./cli/files.ts";
 import { recompressCommand } from "./cli/recompress.ts";
 import { serveCommand } from "./cli/serve.ts";
@@ -22,6 +23,7 @@ const mainCommand = defineCommand({
     chunks: chunksCommand,
     check: checkCommand,
     recompress: recompressCommand,
+    convert: convertCommand,
     config: configCommand,
   },
 });

@@ -6,6 +6,8 @@
 import type { Database } from "bun:sqlite";
 import { openFlag } from "../ffi/constants.ts";
 import { close, open, syncFilesystem } from "../ffi/file.ts";
+import { convertLayer, type ConvertedLayer, type LayerJob } from "./convert/layer.ts";
+import { batchedProgress } from "./convert/progress.ts";
 import { openTar } from "./decoder-thread.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
@@ -119,6 +121,11 @@ const handlers = {
 
   inspectBlob(request: BlobJob): Promise<AppliedBlob> {
     return inspectBlob(request.blob, surroundings(request));
+  },
+
+  convertLayer({ job, layer }: { job: number; layer: LayerJob }): Promise<ConvertedLayer> {
+    const report = batchedProgress((bytes) => void channel.call("progress", { job, bytes }));
+    return convertLayer(layer, report);
   },
 
   publish(job: number): PublishedLayer {

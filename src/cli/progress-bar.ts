@@ -1,0 +1,83 @@
+/**
+ * Shows how a conversion gets on: a bar on a terminal, a line for each layer elsewhere.
+ *
+ * @module
+ */
+import type { ConversionEvents, LayerOutcome } from "../convert/events.ts";
+import { formatSize } from "../util/bytes.ts";
+
+const barColumns = 30;
+/** Often enough for an eye. */
+const intervalMs = 100;
+/** Back to the first column; what is right of the cursor goes (ECMA-48, EL). */
+const clearLine = "\r\u001b[K";
+
+export interface ProgressOutput {
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
+export class ConversionProgress implements ConversionEvents {
+  readonly #output: ProgressOutput;
+  readonly #now: () => number;
+  #layers = 0;
+  #layersDone = 0;
+  #totalBytes = 0;
+  #doneBytes = 0;
+  #shownMs = Number.NEGATIVE_INFINITY;
+
+  constructor(output: ProgressOutput, now: () => number = () => performance.now()) {
+    this.#output = output;
+    this.#now = now;
+  }
+
+  started(layers: number, sizeBytes: number): void {
+    this.#layers = layers;
+    this.#totalBytes = sizeBytes;
+    this.#show();
+  }
+
+  progressed(sizeBytes: number): void {
+    this.#doneBytes += sizeBytes;
+    if (this.#now() - this.#shownMs >= intervalMs) this.#show();
+  }
+
+  layerDone(outcome: LayerOutcome): void {
+    this.#layersDone += 1;
+    const { digest, sizeBytes, convertedBytes, keptBecause } = outcome;
+    if (keptBecause !== undefined) {
+      this.#doneBytes += sizeBytes;
+      this.#line(`${digest} stays as it is: ${keptBecause}`);
+    } else {
+      this.#line(`${digest} ${formatSize(sizeBytes)} -> ${formatSize(convertedBytes)}`);
+    }
+  }
+
+  leftOut(what: string): void {
+    this.#line(`left out: ${what}`);
+  }
+
+  /** Takes the bar away. */
+  end(): void {
+    if (this.#output.isTTY) this.#output.write(clearLine);
+  }
+
+  #line(text: string): void {
+    if (this.#output.isTTY) this.#output.write(clearLine);
+    const count = this.#layers === 0 ? "" : `[${this.#layersDone}/${this.#layers}] `;
+    this.#output.write(`${count}${text}\n`);
+    this.#show();
+  }
+
+  #show(): void {
+    if (!this.#output.isTTY) return;
+    this.#shownMs = this.#now();
+    const share = Math.min(1, this.#doneBytes / Math.max(1, this.#totalBytes));
+    const filled = Math.round(share * barColumns);
+    const bar = "#".repeat(filled).padEnd(barColumns, ".");
+    const done = formatSize(Math.min(this.#doneBytes, this.#totalBytes));
+    const layers = `${this.#layersDone}/${this.#layers} layers`;
+    const text = `[${bar}] ${Math.floor(share * 100)} % ${done} of ${formatSize(this.#totalBytes)}`;
+    this.#output.write(`${clearLine}${text}, ${layers}`);
+  }
+}

@@ -1,0 +1,69 @@
+/** Lazy layers of Debian's skopeo are read by us, and ours by it. */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { ensurePackages } from "../../scripts/lib/apt.ts";
+import { runCommand } from "../../scripts/lib/process.ts";
+import { binaryFile } from "../../scripts/lib/project.ts";
+import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
+import { hardCaseLayers } from "../support/image/hard-cases.ts";
+import { layoutManifest, readBlob, writeLayout } from "../support/image/layout.ts";
+import { makeImage, packLayer } from "../support/image/oci.ts";
+import { writeTar } from "../support/image/tar.ts";
+import { type EntryFacts, factsOfLazy, factsOfTar } from "../support/lazy/entry-facts.ts";
+import { readLazy } from "../support/lazy/lazy-blob.ts";
+
+/** Without what no table of contents can say. */
+const layers = hardCaseLayers().map((layer) =>
+  layer.filter(({ path }) => !path.includes("latin1-\xe9")),
+);
+
+let scratch: ScratchFolder;
+let source: string;
+
+beforeAll(async () => {
+  await ensurePackages(["skopeo"]);
+  scratch = scratchFolder("peers");
+  source = join(scratch.path, "source");
+  await writeLayout(source, makeImage("hard:1", layers.map(packLayer)));
+});
+
+afterAll(() => scratch[Symbol.dispose]());
+
+function skopeoCopy(...args: readonly string[]): Promise<string> {
+  return runCommand(["skopeo", "copy", "--insecure-policy", ...args]);
+}
+
+/** Go 1.19 takes an empty PAX record for none. */
+function withoutEmptyXattrs(facts: EntryFacts): EntryFacts {
+  const xattrs = facts.entry.xattrs.filter(({ value }) => value.length > 0);
+  return { ...facts, entry: { ...facts.entry, xattrs } };
+}
+
+describe("skopeo", () => {
+  test("writes zstd:chunked that says what the tars say", async () => {
+    const out = join(scratch.path, "theirs");
+    await skopeoCopy("--dest-compress-format", "zstd:chunked", `oci:${source}`, `oci:${out}`);
+    const manifest = layoutManifest(out);
+    expect(manifest.layers).toHaveLength(layers.length);
+    for (const [index, { digest, annotations = {} }] of manifest.layers.entries()) {
+      const blob = readBlob(out, digest);
+      const { entries } = await readLazy(blob, annotations);
+      const expected = await factsOfTar(writeTar(layers[index] ?? []));
+      expect(factsOfLazy(blob, entries)).toEqual(expected.map(withoutEmptyXattrs));
+    }
+  });
+
+  test.each(["estargz", "zstd-chunked"])(
+    "unpacks %s to the tars of the diff IDs",
+    async (format) => {
+      const [lazy, plain] = [join(scratch.path, format), join(scratch.path, `${format}-plain`)];
+      await runCommand([binaryFile, "convert", source, `oci:${lazy}:1`, "--format", format]);
+      await skopeoCopy("--dest-decompress", `oci:${lazy}:1`, `dir:${plain}`);
+      const config = readBlob(lazy, layoutManifest(lazy).config.digest).toString();
+      const { rootfs } = JSON.parse(config) as { rootfs: { diff_ids: string[] } };
+      const files = new Set(readdirSync(plain).map((name) => `sha256:${name}`));
+      expect(rootfs.diff_ids.filter((diffId) => !files.has(diffId))).toEqual([]);
+    },
+  );
+});
