@@ -66,7 +66,7 @@ export function findRun(
 
 /** The map of a file that is no run. Where all is hole, chunks are as large as can be. */
 export function blockMapOf(
-  { sizeBytes }: RegularFile,
+  { sizeBytes }: Pick<RegularFile, "sizeBytes">,
   content: ChunkedContent,
   blockOf: BlockOf,
 ): BlockMap {

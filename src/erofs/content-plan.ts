@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, defined, unreachable } from "../util/assert.ts";
+import { assert } from "../util/assert.ts";
 import { blockMapOf, chunkAt, chunkCountOf, chunkLength, findRun, hasHole } from "./chunk-map.ts";
 import { clusterMapBytes, fragmentMapBytes } from "./cluster-map.ts";
 import type { ContentPlaces } from "./content-places.ts";
@@ -11,7 +11,7 @@ import { directorySizeBytes } from "./directory-blocks.ts";
 import { blockMapEntrySizeBytes, blockSizeBytes, type DataLayout, dataLayout } from "./format.ts";
 import { encodeDeviceNumber } from "./inode-record.ts";
 import { type ChunkedContent, holeChunk, type Inode, type RegularFile } from "./tree.ts";
-import type { DirectoryIndex } from "./tree-index.ts";
+import type { TreeIndex } from "./tree-index.ts";
 
 export interface ContentPlan {
   readonly layout: DataLayout;
@@ -22,20 +22,12 @@ export interface ContentPlan {
   readonly union: number;
 }
 
-/** `i_size`; `directory` is the index of a directory inode. */
-export function sizeBytesOf(inode: Inode, directory: DirectoryIndex | undefined): number {
-  switch (inode.type) {
-    case "file":
-      return inode.sizeBytes;
-    case "directory":
-      return directorySizeBytes(defined(directory, "index of a directory").names);
-    case "symlink":
-      return inode.target.length;
-    case "special":
-      return 0;
-    default:
-      return unreachable(inode);
-  }
+/** `i_size`. */
+export function sizeBytesOf(index: TreeIndex, number: number): number {
+  const inode = index.inodes[number]!;
+  const { inodes } = index.tree;
+  if (!inodes.isDirectory(inode)) return inodes.sizeOf(inode);
+  return directorySizeBytes(index.directory(number).names);
 }
 
 /** `headBytes` is the size of the inode and its xattrs. */

@@ -18,7 +18,7 @@ import { blockMapEntrySizeBytes, blockSizeBytes, dataLayout } from "./format.ts"
 import type { ImageStream } from "./image-stream.ts";
 import type { PackedPlan } from "./packed-plan.ts";
 import { type ImagePlan, layoutOf } from "./plan.ts";
-import type { ChunkedContent, ChunkRef, Inode } from "./tree.ts";
+import type { ChunkedContent, ChunkRef, RegularFile } from "./tree.ts";
 import type { DirectoryIndex } from "./tree-index.ts";
 
 /** Writes what lies behind the inode and its xattrs. */
@@ -45,12 +45,11 @@ export function emitDataBlocks(plan: ImagePlan, stream: ImageStream): void {
     const count = plan.inodes.dataBlocks[number]!;
     if (count === 0) continue;
     stream.padTo(startBytes + plan.inodes.unions[number]! * blockSizeBytes);
-    const directory = plan.index.directories.get(number);
-    if (directory === undefined) {
-      const content = contentOf(plan.index.inodes[number]!);
-      stream.write(content.subarray(0, count * blockSizeBytes));
+    if (!isDirectory(plan, number)) {
+      stream.write(ownContentOf(plan, number).subarray(0, count * blockSizeBytes));
       continue;
     }
+    const directory = plan.index.directory(number);
     let block = packDirectoryBlock(directory.names, 0);
     for (let written = 0; written < count; written++) {
       emitDirectoryBlock(plan, stream, directory, block, blockSizeBytes);
@@ -61,11 +60,11 @@ export function emitDataBlocks(plan: ImagePlan, stream: ImageStream): void {
 
 function emitTail(plan: ImagePlan, stream: ImageStream, number: number): void {
   const blocks = plan.inodes.dataBlocks[number]!;
-  const directory = plan.index.directories.get(number);
-  if (directory === undefined) {
-    stream.write(contentOf(plan.index.inodes[number]!).subarray(blocks * blockSizeBytes));
+  if (!isDirectory(plan, number)) {
+    stream.write(ownContentOf(plan, number).subarray(blocks * blockSizeBytes));
     return;
   }
+  const directory = plan.index.directory(number);
   let block = packDirectoryBlock(directory.names, 0);
   for (let passed = 0; passed < blocks; passed++) {
     block = packDirectoryBlock(directory.names, block.end);
@@ -88,14 +87,13 @@ function emitDirectoryBlock(
     block,
     names,
     (entry) => inodes.nids[children[entry]!]!,
-    (entry) => direntFileType(index.inodes[children[entry]!]!.mode),
+    (entry) => direntFileType(index.tree.inodes.modeOf(index.inodes[children[entry]!]!)),
   );
 }
 
-function emitBlockMap({ index, options }: ImagePlan, stream: ImageStream, number: number): void {
-  const file = index.inodes[number]!;
-  assert(file.type === "file" && file.content.kind === "chunks", "only chunked files have a map");
-  const map = blockMapOf(file, file.content, options.blockOf);
+function emitBlockMap(plan: ImagePlan, stream: ImageStream, number: number): void {
+  const { content, sizeBytes } = chunkedFileOf(plan, number);
+  const map = blockMapOf({ sizeBytes }, content, plan.options.blockOf);
   for (let entry = 0; entry < map.entryCount; entry++) {
     const at = stream.claim(blockMapEntrySizeBytes);
     stream.view.setUint32(at, map.addressOf(entry), true);
@@ -139,15 +137,23 @@ function packedOffsetOf(
 function chunkedFileOf(
   { index }: ImagePlan,
   number: number,
-): { content: ChunkedContent; sizeBytes: number } {
-  const file = index.inodes[number]!;
-  assert(file.type === "file" && file.content.kind === "chunks", "only chunked files have a map");
-  return { content: file.content, sizeBytes: file.sizeBytes };
+): Pick<RegularFile, "sizeBytes"> & { readonly content: ChunkedContent } {
+  const { inodes } = index.tree;
+  const inode = index.inodes[number]!;
+  const content = inodes.contentOf(inode);
+  assert(content?.kind === "chunks", "only chunked files have a map");
+  return { content, sizeBytes: inodes.sizeOf(inode) };
+}
+
+function isDirectory({ index }: ImagePlan, number: number): boolean {
+  return index.tree.inodes.isDirectory(index.inodes[number]!);
 }
 
 /** The content that lies in the image itself. */
-function contentOf(inode: Inode): Uint8Array {
-  if (inode.type === "symlink") return bytesOf(inode.target);
-  const content = inode.type === "file" ? inode.content : undefined;
+function ownContentOf({ index }: ImagePlan, number: number): Uint8Array {
+  const inode = index.inodes[number]!;
+  const target = index.tree.inodes.symlinkTarget(inode);
+  if (target !== undefined) return bytesOf(target);
+  const content = index.tree.inodes.contentOf(inode);
   return defined(content?.kind === "inline" ? content.bytes : undefined, "content in the image");
 }

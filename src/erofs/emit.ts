@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { noteRows } from "../util/garbage.ts";
 import { emitBehind, emitDataBlocks, emitPackedMap } from "./emit-content.ts";
 import {
   blockSizeBytes,
@@ -106,12 +107,13 @@ function emitInodes(plan: ImagePlan, stream: ImageStream): void {
   const record = { ...emptyRecord };
   for (let place = 0; place < order.length; place++) {
     const number = order[place]!;
-    const { xattrs } = plan.index.inodes[number]!;
+    const xattrs = plan.index.tree.inodes.xattrsOf(plan.index.inodes[number]!);
     stream.padTo(metaBytes + plan.inodes.nids[number]! * slotSizeBytes);
     fillRecord(record, plan, number);
     writeInodeRecord(stream.view, stream.claim(inodeSizeBytes(record.isExtended)), record);
     if (xattrs.length > 0) stream.write(plan.xattrs.encodeBody(xattrs));
     emitBehind(plan, stream, number);
+    noteRows();
   }
   if (plan.packed !== undefined) emitPackedInode(plan, plan.packed, stream);
 }
@@ -151,19 +153,20 @@ const emptyRecord: FilledRecord = {
 function fillRecord(record: FilledRecord, plan: ImagePlan, number: number): void {
   const { inodes, index } = plan;
   const inode = index.inodes[number]!;
+  const table = index.tree.inodes;
   const ownBlock = inodes.dataBlocks[number]! > 0 ? plan.dataBlock : 0;
   record.isExtended = inodes.isExtended[number] === 1;
   record.layout = layoutOf(inodes, number);
-  record.xattrCount = xattrCountOf(plan.xattrs.bodyBytes(inode.xattrs));
-  record.mode = inode.mode;
+  record.xattrCount = xattrCountOf(plan.xattrs.bodyBytes(table.xattrsOf(inode)));
+  record.mode = table.modeOf(inode);
   record.sizeBytes = inodes.sizesBytes[number]!;
   record.union = ownBlock + inodes.unions[number]!;
   record.inodeNumber = number + 1;
-  record.uid = inode.uid;
-  record.gid = inode.gid;
+  record.uid = table.uidOf(inode);
+  record.gid = table.gidOf(inode);
   record.linkCount = index.linkCounts[number]!;
-  record.mtimeSeconds = inode.mtimeSeconds;
-  record.mtimeNanoseconds = inode.mtimeNanoseconds;
+  record.mtimeSeconds = table.secondsOf(inode);
+  record.mtimeNanoseconds = table.nanosecondsOf(inode);
 }
 
 /** `i_xattr_icount` for a body of this size. */

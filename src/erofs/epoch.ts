@@ -6,7 +6,7 @@
  * @module
  */
 import { fitsCompact } from "./inode-record.ts";
-import type { Inode } from "./tree.ts";
+import type { TreeIndex } from "./tree-index.ts";
 
 export interface Timestamp {
   readonly seconds: number;
@@ -21,14 +21,16 @@ const timesMax = 1 << 16;
 
 /** Of times equally frequent, the first in the order of the inodes; 0 where there are none. */
 export function chooseEpoch(
-  inodes: readonly Inode[],
-  linkCounts: Uint32Array,
-  sizeBytesOf: (inode: number) => number,
+  { tree, inodes, linkCounts }: TreeIndex,
+  sizesBytes: Float64Array,
 ): Timestamp {
   const counts = new Map<number | string, { count: number; time: Timestamp }>();
   for (let number = 0; number < inodes.length; number++) {
-    const { uid, gid, mtimeSeconds: seconds, mtimeNanoseconds: nanoseconds } = inodes[number]!;
-    if (!fitsCompact(uid, gid, linkCounts[number]!, sizeBytesOf(number))) continue;
+    const inode = inodes[number]!;
+    const [uid, gid] = [tree.inodes.uidOf(inode), tree.inodes.gidOf(inode)];
+    if (!fitsCompact(uid, gid, linkCounts[number]!, sizesBytes[number]!)) continue;
+    const seconds = tree.inodes.secondsOf(inode);
+    const nanoseconds = tree.inodes.nanosecondsOf(inode);
     const key = nanoseconds === 0 ? seconds : `${seconds}.${nanoseconds}`;
     const counted = counts.get(key);
     if (counted !== undefined) counted.count++;

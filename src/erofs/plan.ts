@@ -10,7 +10,7 @@
  */
 import { AppError } from "../errors.ts";
 import { alignUp } from "../util/bytes.ts";
-import { inodeProblem } from "./check-inode.ts";
+import { noteRows } from "../util/garbage.ts";
 import { type BlockOf } from "./chunk-map.ts";
 import { clusterMapBytes } from "./cluster-map.ts";
 import type { CompressionAlgorithm, Packing } from "./compression.ts";
@@ -26,12 +26,12 @@ import {
   extendedInodeSizeBytes,
   slotSizeBytes,
 } from "./format.ts";
+import type { FileTree } from "./file-tree.ts";
 import { fitsCompact, inodeSizeBytes } from "./inode-record.ts";
 import { type PackedPlan, planPacked } from "./packed-plan.ts";
 import { SlotAllocator } from "./slot-allocator.ts";
 import { type Device, deviceTableOffsetOf, deviceTagBytesMax } from "./superblock.ts";
-import type { Directory } from "./tree.ts";
-import { indexTree, pathOf, type TreeIndex } from "./tree-index.ts";
+import { TreeIndex } from "./tree-index.ts";
 import { XattrPlan } from "./xattr-plan.ts";
 
 export interface PlanOptions {
@@ -85,16 +85,15 @@ const beyond = "its metadata needs addresses of more than 32 bits";
  * Throws AppError: `invalid_argument` for a tree or devices that make no sense, `unimplemented`
  * for what EROFS cannot store, `resource_exhausted` where metadata reaches into the packs' range.
  */
-export function planImage(root: Directory, options: PlanOptions): ImagePlan {
+export function planImage(tree: FileTree, options: PlanOptions): ImagePlan {
   checkDevices(options.devices, 0);
-  const index = indexTree(root);
-  checkInodes(index);
+  const index = new TreeIndex(tree);
   const xattrs = planXattrs(index);
   const sizesBytes = new Float64Array(index.inodes.length);
   for (let number = 0; number < sizesBytes.length; number++) {
-    sizesBytes[number] = sizeBytesOf(index.inodes[number]!, index.directories.get(number));
+    sizesBytes[number] = sizeBytesOf(index, number);
   }
-  const epoch = chooseEpoch(index.inodes, index.linkCounts, (number) => sizesBytes[number]!);
+  const epoch = chooseEpoch(index, sizesBytes);
   const { inodes, packed, metaBytes, dataBlocks } = placeInodes(
     index,
     xattrs,
@@ -128,26 +127,15 @@ export function planImage(root: Directory, options: PlanOptions): ImagePlan {
   };
 }
 
-function checkInodes(index: TreeIndex): void {
-  for (let number = 0; number < index.inodes.length; number++) {
-    const problem = inodeProblem(index.inodes[number]!);
-    if (problem === undefined) continue;
-    const path = pathOf(index, number);
-    throw new AppError("invalid_argument", `Cannot plan image: "${path}": ${problem}`);
-  }
-}
-
 function planXattrs(index: TreeIndex): XattrPlan {
   const plan = new XattrPlan();
+  const { inodes } = index.tree;
   for (let number = 0; number < index.inodes.length; number++) {
-    const { xattrs } = index.inodes[number]!;
-    if (xattrs.length > 0) plan.add(xattrs, () => pathOf(index, number));
+    const xattrs = inodes.xattrsOf(index.inodes[number]!);
+    if (xattrs.length > 0) plan.add(xattrs, () => index.pathOf(number));
   }
   plan.settle((xattrs) =>
-    pathOf(
-      index,
-      index.inodes.findIndex((inode) => inode.xattrs === xattrs),
-    ),
+    index.pathOf(index.inodes.findIndex((inode) => inodes.xattrsOf(inode) === xattrs)),
   );
   return plan;
 }
@@ -177,7 +165,7 @@ function placeInodes(
   const places = new ContentPlaces(blockOf, packing, new DeviceMap(devices, 0));
   let dataBlocks = 0;
   for (let number = 0; number < count; number++) {
-    const inode = index.inodes[number]!;
+    const inode = index.tree.inodes.get(index.inodes[number]!);
     const sizeBytes = sizesBytes[number]!;
     const isCompact =
       inode.mtimeSeconds === epoch.seconds &&
@@ -192,6 +180,7 @@ function placeInodes(
     plan.nids[number] = slots.place(headBytes + content.behindBytes);
     dataBlocks += content.dataBlocks;
     if (slots.sizeBytes / slotSizeBytes > uint32Max || dataBlocks > uint32Max) throw tooLarge();
+    noteRows();
   }
   const packed = planPackedInode(places, slots);
   if (slots.sizeBytes / slotSizeBytes > uint32Max) throw tooLarge();

@@ -3,150 +3,148 @@
  *
  * Inodes are numbered so that the children of a directory follow each other, and the directories of
  * a subtree stay together; the numbers depend on names only, never on the order of insertion. Two
- * names with one `Inode` object get one number. The walk keeps its own stack, so a tree may be as
- * deep as it likes.
+ * names of one inode get one number. The walk keeps its own stack, so a tree may be as deep as it
+ * likes. All is columns, for there may be a million inodes.
  *
  * @module
  */
 import { AppError } from "../errors.ts";
 import { type ByteString, compareByteStrings, displayName } from "../util/byte-string.ts";
-import { nameBytesMax } from "./format.ts";
-import type { Directory, Inode } from "./tree.ts";
+import { noteRows } from "../util/garbage.ts";
+import type { FileTree } from "./file-tree.ts";
+import type { InodeRef } from "./inode-table.ts";
+import type { NameRef } from "./name-table.ts";
 
+/** A directory as it is written. Made when it is asked for. */
 export interface DirectoryIndex {
-  /** Number of the directory's inode. */
-  readonly inode: number;
-  /** Undefined for the root, which is its own parent. */
-  readonly parent: DirectoryIndex | undefined;
   /** Sorted bytewise, with `.` and `..`. */
   readonly names: readonly ByteString[];
   /** The number of the inode of each name. */
   readonly children: Uint32Array;
 }
 
-export interface TreeIndex {
-  readonly inodes: readonly Inode[];
-  /** As `st_nlink`: names of a file; 2 and the subdirectories of a directory. */
-  readonly linkCounts: Uint32Array;
-  /** By the number of their inode. */
-  readonly directories: ReadonlyMap<number, DirectoryIndex>;
-}
-
 const selfName = "." as ByteString;
 const parentName = ".." as ByteString;
 
-/** Throws AppError `invalid_argument` for names and trees that Linux does not know either. */
-export function indexTree(root: Directory): TreeIndex {
-  const numbering = new Numbering();
-  numbering.add(root);
-  const directories = new Map<number, DirectoryIndex>();
-  const pending: PendingDirectory[] = [{ directory: root, inode: 0, parent: undefined }];
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    const subdirectories: PendingDirectory[] = [];
-    const index = indexDirectory(next, numbering, subdirectories);
-    directories.set(next.inode, index);
-    while (subdirectories.length > 0) pending.push(subdirectories.pop()!);
-  }
-  const { inodes, linkCounts } = numbering;
-  return { inodes, linkCounts: Uint32Array.from(linkCounts), directories };
-}
+export class TreeIndex {
+  readonly tree: FileTree;
+  /** The inodes by their numbers. */
+  readonly inodes: Uint32Array;
+  /** As `st_nlink`: names of a file; 2 and the subdirectories of a directory. */
+  readonly linkCounts: Uint32Array;
+  /** The names of each directory, sorted, in a row. */
+  readonly #names: Uint32Array;
+  /** By number, where the names of a directory begin and how many it has. */
+  readonly #starts: Uint32Array;
+  readonly #counts: Uint32Array;
+  /** By number of a directory, that of the one it is in; the root is its own parent. */
+  readonly #parents: Uint32Array;
+  /** By inode, its number plus 1; 0 for what is not part of the tree. */
+  readonly #numbers: Uint32Array;
 
-/** A path of an inode, for messages; slow. */
-export function pathOf(index: Pick<TreeIndex, "directories">, inode: number): string {
-  for (const directory of index.directories.values()) {
-    const entry = directory.children.findIndex(
-      (child, at) => child === inode && !isDotName(directory.names[at]!),
-    );
-    if (entry >= 0) return pathOfEntry(directory, directory.names[entry]!);
-  }
-  return "/";
-}
-
-interface PendingDirectory {
-  readonly directory: Directory;
-  readonly inode: number;
-  readonly parent: DirectoryIndex | undefined;
-}
-
-class Numbering {
-  readonly inodes: Inode[] = [];
-  readonly linkCounts: number[] = [];
-  readonly #numbers = new Map<Inode, number>();
-
-  numberOf(inode: Inode): number | undefined {
-    return this.#numbers.get(inode);
+  /** Throws AppError `invalid_argument` for a directory of two names. */
+  constructor(tree: FileTree) {
+    const rows = tree.inodes.length;
+    this.tree = tree;
+    this.linkCounts = new Uint32Array(rows);
+    this.#names = new Uint32Array(tree.names.length);
+    this.#starts = new Uint32Array(rows);
+    this.#counts = new Uint32Array(rows);
+    this.#parents = new Uint32Array(rows);
+    this.#numbers = new Uint32Array(rows);
+    const inodes = new Uint32Array(rows);
+    this.inodes = inodes.subarray(0, this.#walk(inodes));
   }
 
-  add(inode: Inode): number {
-    const number = this.inodes.push(inode) - 1;
-    this.linkCounts.push(0);
-    this.#numbers.set(inode, number);
-    return number;
+  directory(number: number): DirectoryIndex {
+    const start = this.#starts[number]!;
+    const count = this.#counts[number]!;
+    const names: ByteString[] = [];
+    const children = new Uint32Array(count + 2);
+    const add = (name: ByteString, child: number) => (children[names.push(name) - 1] = child);
+    let isSelfIn = false;
+    let isParentIn = false;
+    for (let at = start; at < start + count; at++) {
+      const name = this.tree.names.textOf(this.#names[at]!);
+      if (!isSelfIn && name > selfName) isSelfIn = add(selfName, number) >= 0;
+      if (!isParentIn && name > parentName)
+        isParentIn = add(parentName, this.#parents[number]!) >= 0;
+      add(name, this.#numberOf(this.#names[at]!));
+    }
+    if (!isSelfIn) add(selfName, number);
+    if (!isParentIn) add(parentName, this.#parents[number]!);
+    return { names, children };
   }
-}
 
-/**
- * Numbers the children that are new. Each dirent counts as a link of what it points to, `.` and
- * `..` too: that is how the link count of a directory comes to 2 and its subdirectories.
- */
-function indexDirectory(
-  { directory, inode, parent }: PendingDirectory,
-  numbering: Numbering,
-  subdirectories: PendingDirectory[],
-): DirectoryIndex {
-  const names = [selfName, parentName, ...directory.entries.keys()].sort(compareByteStrings);
-  const index = { inode, parent, names, children: new Uint32Array(names.length) };
-  const parentInode = parent?.inode ?? inode;
-  let dotNames = 0;
-  for (let entry = 0; entry < names.length; entry++) {
-    const name = names[entry]!;
-    let number: number | undefined;
-    if (isDotName(name)) {
-      number = name === selfName ? inode : parentInode;
-      dotNames++;
-    } else {
-      checkName(index, name);
-      const child = directory.entries.get(name)!;
-      number = numbering.numberOf(child);
-      if (number === undefined) {
-        number = numbering.add(child);
-        if (child.type === "directory") {
-          subdirectories.push({ directory: child, inode: number, parent: index });
+  /** A path of an inode, for messages; slow. */
+  pathOf(number: number): string {
+    const { names } = this.tree;
+    const parts: string[] = [];
+    for (let at = number; at !== 0;) {
+      const name = this.#names.find((one) => this.#numberOf(one) === at);
+      if (name === undefined) break;
+      parts.push(displayName(names.textOf(name)));
+      at = this.#numbers[names.directoryOf(name)]! - 1;
+    }
+    return `/${parts.reverse().join("/")}`;
+  }
+
+  /** Fills everything; returns how many inodes there are. */
+  #walk(inodes: Uint32Array): number {
+    const { inodes: table } = this.tree;
+    const pending = [0];
+    let named = 0;
+    let count = 1;
+    inodes[0] = this.tree.root;
+    this.#numbers[this.tree.root] = 1;
+    for (let number = pending.pop(); number !== undefined; number = pending.pop()) {
+      const sorted = this.#sortedNames(inodes[number]!);
+      this.#starts[number] = named;
+      this.#counts[number] = sorted.length;
+      this.#names.set(sorted, named);
+      named += sorted.length;
+      noteRows(sorted.length);
+      // `.` and the name it has in its parent, for which the root has `..`.
+      this.linkCounts[number] = 2;
+      const subdirectories: number[] = [];
+      for (const name of sorted) {
+        const inode = this.tree.names.inodeOf(name);
+        const isDirectory = table.isDirectory(inode);
+        if (this.#numbers[inode] === 0) {
+          inodes[count] = inode;
+          this.#numbers[inode] = ++count;
+          if (isDirectory) subdirectories.push(count - 1);
+        } else if (isDirectory) {
+          throw this.#secondName(name);
         }
-      } else if (child.type === "directory") {
-        throw invalidName(index, name, "the directory has a second name");
+        // A subdirectory is a link to the directory it is in, by its `..`.
+        this.linkCounts[isDirectory ? number : this.#numbers[inode]! - 1]! += 1;
+      }
+      for (const child of subdirectories.reverse()) {
+        this.#parents[child] = number;
+        pending.push(child);
       }
     }
-    index.children[entry] = number;
-    numbering.linkCounts[number]!++;
+    return count;
   }
-  if (dotNames !== 2) throw invalidName(index, selfName, "the name is reserved");
-  return index;
-}
 
-function isDotName(name: ByteString): boolean {
-  return name === selfName || name === parentName;
-}
-
-function checkName(directory: DirectoryIndex, name: ByteString): void {
-  if (name.length === 0 || name.length > nameBytesMax) {
-    throw invalidName(directory, name, `a name has 1 to ${nameBytesMax} bytes`);
+  #sortedNames(directory: InodeRef): NameRef[] {
+    const { names } = this.tree;
+    const found = Array.from(names.of(directory), (name) => ({ name, text: names.textOf(name) }));
+    return found
+      .sort((left, right) => compareByteStrings(left.text, right.text))
+      .map(({ name }) => name);
   }
-  if (name.includes("/") || name.includes("\0")) {
-    throw invalidName(directory, name, "a name has neither slash nor NUL");
-  }
-}
 
-function invalidName(directory: DirectoryIndex, name: ByteString, problem: string): AppError {
-  const path = pathOfEntry(directory, name);
-  return new AppError("invalid_argument", `Cannot plan image: "${path}": ${problem}`);
-}
-
-function pathOfEntry(directory: DirectoryIndex, name: ByteString): string {
-  const parts = [displayName(name)];
-  for (let at = directory; at.parent !== undefined; at = at.parent) {
-    const entry = at.parent.children.indexOf(at.inode);
-    parts.push(displayName(at.parent.names[entry]!));
+  #numberOf(name: NameRef): number {
+    return this.#numbers[this.tree.names.inodeOf(name)]! - 1;
   }
-  return `/${parts.reverse().join("/")}`;
+
+  #secondName(name: NameRef): AppError {
+    const text = displayName(this.tree.names.textOf(name));
+    return new AppError(
+      "invalid_argument",
+      `Cannot plan image: the directory "${text}" has a second name`,
+    );
+  }
 }

@@ -1,12 +1,9 @@
 /**
- * The tree of a layer, before it becomes an EROFS image: pure data, no addresses of metadata.
+ * What a layer consists of, before it becomes an EROFS image: pure data, no addresses of metadata.
  *
- * Vocabulary: an *inode* is a file of any type; a directory maps names to inodes; two names with
- * the same `Inode` object are hard links. Overlay semantics are already in the tree: a whiteout is
- * a character device 0/0, an opaque directory carries `trusted.overlay.opaque=y`.
- *
- * A layer may hold a million inodes, so the objects are small: names are byte strings, equal xattr
- * lists are one shared array, the content of most files is one number.
+ * Vocabulary: an *inode* is a file of any type; a directory maps names to inodes (file-tree.ts);
+ * two names of one inode are hard links. Overlay semantics are already in the tree: a whiteout is a
+ * character device 0/0, an opaque directory carries `trusted.overlay.opaque=y`.
  *
  * @module
  */
@@ -59,7 +56,7 @@ export interface ChunkedContent {
 
 export type FileContent = InlineContent | ChunkedContent;
 
-interface InodeAttributes {
+export interface InodeAttributes {
   /** Type and permission bits, as `st_mode`. */
   mode: number;
   uid: number;
@@ -80,8 +77,6 @@ export interface RegularFile extends InodeAttributes {
 
 export interface Directory extends InodeAttributes {
   readonly type: "directory";
-  /** In any order, without `.` and `..`. */
-  readonly entries: Map<ByteString, Inode>;
 }
 
 export interface Symlink extends InodeAttributes {

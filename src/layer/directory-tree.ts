@@ -10,7 +10,7 @@
  */
 import { readSync } from "node:fs";
 import { openFlag } from "../../ffi/constants.ts";
-import { readDirectory, type DirectoryEntry } from "../../ffi/directory.ts";
+import { readDirectory } from "../../ffi/directory.ts";
 import {
   close,
   open,
@@ -22,22 +22,19 @@ import {
 import { statAt, statOf, type FileStatus } from "../../ffi/status.ts";
 import { listXattrs } from "../../ffi/xattr.ts";
 import { AppError, describeError } from "../errors.ts";
-import {
-  fileType,
-  type Directory,
-  type FileContent,
-  type Inode,
-  type Xattr,
-} from "../erofs/tree.ts";
+import { FileTree } from "../erofs/file-tree.ts";
+import type { InodeRef } from "../erofs/inode-table.ts";
+import { fileType, type FileContent, type Inode, type Xattr } from "../erofs/tree.ts";
 import { defined } from "../util/assert.ts";
 import { compareByteStrings, displayName, type ByteString } from "../util/byte-string.ts";
+import { noteRows } from "../util/garbage.ts";
 import { type ContentOptions, type ContentSource, storeContent } from "./file-content.ts";
 import { XattrLists } from "./xattr-lists.ts";
 
 /** A directory is open on every level of the way down; far more than PATH_MAX lets anyone use. */
 const depthMax = 2_100;
 export interface LayerTree {
-  readonly root: Directory;
+  readonly tree: FileTree;
   /** Bytes of file content, hard links once, holes left out. */
   readonly contentBytes: number;
 }
@@ -45,8 +42,8 @@ export interface LayerTree {
 interface Frame {
   readonly fd: number;
   readonly name: string;
-  readonly directory: Directory;
-  readonly entries: readonly DirectoryEntry[];
+  readonly directory: InodeRef;
+  readonly names: readonly ByteString[];
   next: number;
 }
 
@@ -58,8 +55,9 @@ export function readTree(path: string, options: ContentOptions): Promise<LayerTr
 class TreeReader {
   readonly #options: ContentOptions;
   readonly #frames: Frame[] = [];
-  readonly #hardLinks = new Map<bigint, Inode>();
+  readonly #hardLinks = new Map<bigint, InodeRef>();
   readonly #xattrs = new XattrLists();
+  readonly #tree = new FileTree();
   #device: string | undefined;
   #contentBytes = 0;
 
@@ -69,13 +67,14 @@ class TreeReader {
 
   async read(path: string): Promise<LayerTree> {
     try {
-      const root = this.#enter(open(path, openFlag.readOnly | openFlag.directory), path);
+      this.#enter(open(path, openFlag.readOnly | openFlag.directory), path);
       for (let frame = this.#frames.at(-1); frame !== undefined; frame = this.#frames.at(-1)) {
-        const entry = frame.entries[frame.next++];
-        if (entry === undefined) this.#leave();
-        else await this.#readEntry(frame, entry);
+        const name = frame.names[frame.next++];
+        if (name === undefined) this.#leave();
+        else await this.#readEntry(frame, name);
+        noteRows();
       }
-      return { root, contentBytes: this.#contentBytes };
+      return { tree: this.#tree, contentBytes: this.#contentBytes };
     } catch (error) {
       const code = error instanceof AppError ? error.code : "internal";
       throw new AppError(code, `Cannot read layer at "${this.#where()}": ${describeError(error)}`, {
@@ -87,20 +86,18 @@ class TreeReader {
   }
 
   /** Takes over the descriptor. */
-  #enter(fd: number, name: string): Directory {
+  #enter(fd: number, name: string): InodeRef {
     try {
       const status = statOf(fd);
       this.#device ??= deviceOf(status);
-      const directory: Directory = {
+      const directory = this.#tree.add({
         type: "directory",
         ...attributesOf(status),
         xattrs: this.#xattrs.intern(listXattrs(fd, "." as ByteString)),
-        entries: new Map(),
-      };
-      const entries = readDirectory(fd).toSorted((left, right) =>
-        compareByteStrings(left.name, right.name),
-      );
-      this.#frames.push({ fd, name, directory, entries, next: 0 });
+      });
+      const names = readDirectory(fd).map((entry) => entry.name);
+      names.sort(compareByteStrings);
+      this.#frames.push({ fd, name, directory, names, next: 0 });
       return directory;
     } catch (error) {
       close(fd);
@@ -116,8 +113,7 @@ class TreeReader {
     return this.#frames.map((frame) => frame.name).join("/");
   }
 
-  async #readEntry(frame: Frame, entry: DirectoryEntry): Promise<void> {
-    const { name } = entry;
+  async #readEntry(frame: Frame, name: ByteString): Promise<void> {
     const status = statAt(frame.fd, name);
     if (deviceOf(status) !== this.#device) {
       throw new AppError("failed_precondition", `"${displayName(name)}" is on another file system`);
@@ -128,13 +124,13 @@ class TreeReader {
         throw new AppError("invalid_argument", `directories are more than ${depthMax} deep`);
       }
       const fd = openDirectoryAt(frame.fd, name);
-      frame.directory.entries.set(name, this.#enter(fd, displayName(name)));
+      this.#tree.link(frame.directory, name, this.#enter(fd, displayName(name)));
       return;
     }
     const linked = status.linkCount > 1 ? this.#hardLinks.get(status.inode) : undefined;
-    const inode = linked ?? (await this.#readInode(frame.fd, name, status));
+    const inode = linked ?? this.#tree.add(await this.#readInode(frame.fd, name, status));
     if (status.linkCount > 1) this.#hardLinks.set(status.inode, inode);
-    frame.directory.entries.set(name, inode);
+    this.#tree.link(frame.directory, name, inode);
   }
 
   async #readInode(dirFd: number, name: ByteString, status: FileStatus): Promise<Inode> {

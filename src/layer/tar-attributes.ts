@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { fileType, noXattrs, type Inode, type Xattr } from "../erofs/tree.ts";
+import { fileType, type InodeAttributes, noXattrs, type Inode, type Xattr } from "../erofs/tree.ts";
 import type { TarEntry, TarXattr } from "../tar/entry.ts";
 import { compareByteStrings } from "../util/byte-string.ts";
 import type { XattrLists } from "./xattr-lists.ts";
@@ -43,7 +43,7 @@ export function setAttributes(inode: Inode, entry: TarEntry, lists: XattrLists):
 }
 
 export function setTime(
-  inode: Inode,
+  inode: Pick<InodeAttributes, "mtimeSeconds" | "mtimeNanoseconds">,
   time: Pick<TarEntry, "mtimeSeconds" | "mtimeNanoseconds">,
 ): void {
   inode.mtimeSeconds = time.mtimeSeconds;
@@ -81,7 +81,7 @@ function isSettable(inode: Inode): (xattr: TarXattr) => boolean {
 
 /** A directory nobody described: root's, but with the group of a parent that hands it on. */
 export function plainDirectoryAttributes(
-  parent: Inode,
+  parent: Pick<InodeAttributes, "mode" | "gid">,
   time: Pick<TarEntry, "mtimeSeconds" | "mtimeNanoseconds">,
 ) {
   const setGroupId = 0o2000;

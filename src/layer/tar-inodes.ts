@@ -5,11 +5,19 @@
  */
 import { AppError } from "../errors.ts";
 import { symlinkBytesMax } from "../erofs/format.ts";
-import { fileType, noXattrs, type Directory, type Inode, type Xattr } from "../erofs/tree.ts";
+import type { FileTree } from "../erofs/file-tree.ts";
+import type { InodeRef } from "../erofs/inode-table.ts";
+import {
+  fileType,
+  type Directory,
+  type Inode,
+  type InodeAttributes,
+  noXattrs,
+  type Xattr,
+} from "../erofs/tree.ts";
 import type { TarEntry } from "../tar/entry.ts";
 import type { TarReader } from "../tar/reader.ts";
 import { assert } from "../util/assert.ts";
-import type { ByteString } from "../util/byte-string.ts";
 import { type ContentOptions, type ContentSource, storeContent } from "./file-content.ts";
 import {
   deviceNumbers,
@@ -17,6 +25,7 @@ import {
   mergeXattrs,
   plainDirectoryAttributes,
   setAttributes,
+  setTime,
 } from "./tar-attributes.ts";
 import { chunksPerLayerMax, metadataBytesMax, xattrListBytesMax } from "./tar-limits.ts";
 import type { LowerDirectory, LowerFile } from "./tar-lower.ts";
@@ -31,8 +40,6 @@ const newAttributes = {
   mtimeNanoseconds: 0,
   xattrs: noXattrs,
 } as const;
-
-type InodeAttributes = Pick<Inode, keyof typeof newAttributes | "mode">;
 
 /** Replaced with the permissions of the entry, but for symlinks, which have all of them. */
 const symlinkMode = fileType.symlink | 0o777;
@@ -49,12 +56,14 @@ export class TarInodes {
   readonly #xattrLists = new XattrLists();
   readonly #reader: TarReader;
   readonly #options: ContentOptions;
-  readonly #copies = new Map<string, Inode>();
+  readonly #tree: FileTree;
+  readonly #copies = new Map<string, InodeRef>();
   #metadataBytes = 0;
   #chunks = 0;
 
-  constructor(reader: TarReader, options: ContentOptions) {
+  constructor(reader: TarReader, tree: FileTree, options: ContentOptions) {
     this.#reader = reader;
+    this.#tree = tree;
     this.#options = options;
   }
 
@@ -66,27 +75,33 @@ export class TarInodes {
     throw new AppError("resource_exhausted", `The layer has ${problem}`);
   }
 
-  makeRoot(attributes: Pick<Directory, "mode" | "uid" | "gid">): Directory {
-    const { mode, uid, gid } = attributes;
-    return { type: "directory", ...newAttributes, mode, uid, gid, entries: new Map() };
+  makeRoot({ mode, uid, gid }: Pick<Directory, "mode" | "uid" | "gid">): InodeRef {
+    return this.#tree.add({ type: "directory", ...newAttributes, mode, uid, gid });
   }
 
   /** Anything but a hard link; reads the content of a file. */
-  async make(entry: TarEntry): Promise<Inode> {
+  async make(entry: TarEntry): Promise<InodeRef> {
     const inode = await this.#makeBare(entry);
-    this.setAttributes(inode, entry);
-    return inode;
+    this.#takeAttributes(inode, entry);
+    return this.#tree.add(inode);
   }
 
   /** What the entry says of an inode; extended attributes come on top of those it has. */
-  setAttributes(inode: Inode, entry: TarEntry): void {
-    setAttributes(inode, entry, this.#xattrLists);
-    if (entry.xattrs.length > 0) this.#chargeXattrs(inode.xattrs);
+  setAttributes(ref: InodeRef, entry: TarEntry): void {
+    const inode = this.#tree.inodes.get(ref);
+    this.#takeAttributes(inode, entry);
+    this.#tree.inodes.setAttributes(ref, inode);
+  }
+
+  setTime(ref: InodeRef, time: Pick<TarEntry, "mtimeSeconds" | "mtimeNanoseconds">): void {
+    const inode = this.#tree.inodes.get(ref);
+    setTime(inode, time);
+    this.#tree.inodes.setAttributes(ref, inode);
   }
 
   /** As overlayfs knows it: 0/0, no permissions. */
-  makeWhiteout(entry: TarEntry): Inode {
-    return {
+  makeWhiteout(entry: TarEntry): InodeRef {
+    return this.#tree.add({
       type: "special",
       mode: fileType.characterDevice,
       uid: idOf(entry.uid, 0),
@@ -96,18 +111,19 @@ export class TarInodes {
       xattrs: noXattrs,
       deviceMajor: 0,
       deviceMinor: 0,
-    };
+    });
   }
 
   /** A directory that no entry describes, with the attributes of the one it covers. */
-  makeParent(covered: LowerDirectory | undefined, parent: Directory, entry: TarEntry): Directory {
-    const entries = new Map<ByteString, Inode>();
+  makeParent(covered: LowerDirectory | undefined, parent: InodeRef, entry: TarEntry): InodeRef {
     if (covered === undefined) {
-      return { type: "directory", ...plainDirectoryAttributes(parent, entry), entries };
+      const { inodes } = this.#tree;
+      const like = { mode: inodes.modeOf(parent), gid: inodes.gidOf(parent) };
+      return this.#tree.add({ type: "directory", ...plainDirectoryAttributes(like, entry) });
     }
     const { mode, uid, gid, mtimeSeconds, mtimeNanoseconds } = covered;
     const xattrs = covered.xattrs.filter(({ name }) => !name.startsWith("trusted."));
-    return {
+    return this.#tree.add({
       type: "directory",
       mode,
       uid,
@@ -115,23 +131,24 @@ export class TarInodes {
       mtimeSeconds,
       mtimeNanoseconds,
       xattrs: this.#xattrLists.intern(xattrs),
-      entries,
-    };
+    });
   }
 
-  addXattr(inode: Inode, xattr: Xattr): void {
+  addXattr(ref: InodeRef, xattr: Xattr): void {
+    const inode = this.#tree.inodes.get(ref);
     inode.xattrs = this.#xattrLists.intern(mergeXattrs(inode.xattrs, [xattr]));
+    this.#tree.inodes.setAttributes(ref, inode);
   }
 
   /** A file of the layers below as one of this layer; the same for the same path. */
-  async copy(file: LowerFile, path: string): Promise<Inode> {
+  async copy(file: LowerFile, path: string): Promise<InodeRef> {
     const known = this.#copies.get(path);
     if (known !== undefined) return known;
     const { mode, uid, gid, mtimeSeconds, mtimeNanoseconds } = file;
     const xattrs = this.#xattrLists.intern(file.xattrs);
     this.#chargeXattrs(xattrs);
     const attributes = { mode, uid, gid, mtimeSeconds, mtimeNanoseconds, xattrs };
-    const inode = await this.#copyOf(file, attributes);
+    const inode = this.#tree.add(await this.#copyOf(file, attributes));
     this.#copies.set(path, inode);
     return inode;
   }
@@ -155,7 +172,7 @@ export class TarInodes {
   async #makeBare(entry: TarEntry): Promise<Inode> {
     switch (entry.type) {
       case "directory":
-        return this.makeRoot({ mode: fileType.directory, uid: 0, gid: 0 });
+        return { type: "directory", ...newAttributes, mode: fileType.directory };
       case "file": {
         const { sizeBytes } = entry;
         const content = await this.#store(contentOf(this.#reader, sizeBytes), sizeBytes);
@@ -178,6 +195,11 @@ export class TarInodes {
       default:
         throw pathError(`entries of type "${entry.flag}" are unknown`);
     }
+  }
+
+  #takeAttributes(inode: Inode, entry: TarEntry): void {
+    setAttributes(inode, entry, this.#xattrLists);
+    if (entry.xattrs.length > 0) this.#chargeXattrs(inode.xattrs);
   }
 
   #chargeXattrs(xattrs: readonly Xattr[]): void {

@@ -15,16 +15,18 @@
  * @module
  */
 import { AppError, describeError, FormatError } from "../errors.ts";
-import { fileType, holeChunk, type ChunkRef, type Directory, type Inode } from "../erofs/tree.ts";
+import { FileTree } from "../erofs/file-tree.ts";
+import type { InodeRef } from "../erofs/inode-table.ts";
+import { fileType, holeChunk, type ChunkRef } from "../erofs/tree.ts";
 import { TarReader } from "../tar/reader.ts";
 import type { TarEntry } from "../tar/entry.ts";
 import { displayName, type ByteString } from "../util/byte-string.ts";
+import { noteRows } from "../util/garbage.ts";
 import type { ContentOptions } from "./file-content.ts";
 import type { LayerTree } from "./directory-tree.ts";
 import { TarInodes } from "./tar-inodes.ts";
 import { LowerLookup, type LowerTree } from "./tar-lower.ts";
 import { entriesMax } from "./tar-limits.ts";
-import { setTime } from "./tar-attributes.ts";
 import { cleanPath, pathError, splitPath } from "./tar-path.ts";
 import { TreePaths } from "./tar-tree-paths.ts";
 import { dropImplicit, opaqueXattr, parseWhiteout, type Whiteout } from "./tar-whiteout.ts";
@@ -70,6 +72,7 @@ class TarTreeBuilder {
   readonly #lower: LowerLookup;
   readonly #sink: ContentOptions["sink"];
   readonly #isFirst: boolean;
+  readonly #tree = new FileTree();
   readonly #paths: TreePaths;
   readonly #inodes: TarInodes;
   readonly #directoryTimes: DirectoryTime[] = [];
@@ -82,19 +85,20 @@ class TarTreeBuilder {
     this.#sink = options.sink;
     this.#isFirst = options.lower === undefined;
     this.#lower = new LowerLookup(options.lower);
-    this.#inodes = new TarInodes(this.#reader, options);
-    const root = this.#inodes.makeRoot(options.root ?? defaultRoot);
-    this.#paths = new TreePaths(root, this.#lower, this.#inodes);
+    this.#inodes = new TarInodes(this.#reader, this.#tree, options);
+    this.#inodes.makeRoot(options.root ?? defaultRoot);
+    this.#paths = new TreePaths(this.#tree, this.#lower, this.#inodes);
   }
 
   async build(): Promise<TarTree> {
     for (let entry = await this.#reader.next(); entry; entry = await this.#reader.next()) {
       await this.#apply(entry);
+      noteRows();
     }
     for (const time of this.#directoryTimes) this.#setDirectoryTime(time);
-    if (this.#paths.hasRemoved) this.#sink.recount(chunksOf(this.#paths.root));
+    if (this.#paths.hasRemoved) this.#sink.recount(chunksOf(this.#tree));
     return {
-      root: this.#paths.root,
+      tree: this.#tree,
       contentBytes: this.#inodes.contentBytes,
       dependsOnLower: this.#lower.wasAsked,
       hasWhiteouts: this.#hasWhiteouts,
@@ -122,8 +126,9 @@ class TarTreeBuilder {
     const parent = this.#paths.parentOf(names, entry);
     const whiteout = parseWhiteout(name);
     if (whiteout !== undefined) return this.#applyWhiteout(parent, whiteout, entry);
-    const present = parent.entries.get(name);
-    if (present?.type === "directory" && entry.type === "directory") {
+    const present = this.#tree.child(parent, name);
+    const isDirectory = present !== undefined && this.#tree.inodes.isDirectory(present);
+    if (isDirectory && entry.type === "directory") {
       this.#inodes.setAttributes(present, entry);
       this.#paths.implicit.delete(present);
     } else {
@@ -139,10 +144,10 @@ class TarTreeBuilder {
 
   /** Containerd ignores it; its time is better than none. */
   #applyRoot(entry: TarEntry): void {
-    if (entry.type === "directory") setTime(this.#paths.root, entry);
+    if (entry.type === "directory") this.#inodes.setTime(this.#tree.root, entry);
   }
 
-  #applyWhiteout(parent: Directory, whiteout: Whiteout, entry: TarEntry): void {
+  #applyWhiteout(parent: InodeRef, whiteout: Whiteout, entry: TarEntry): void {
     this.#hasWhiteouts = true;
     if (this.#isFirst) return this.#deleteAtOnce(parent, whiteout);
     if (whiteout.kind === "opaque") {
@@ -150,14 +155,15 @@ class TarTreeBuilder {
       return;
     }
     // Containerd's mknod(2) does not replace anything.
-    if (parent.entries.has(whiteout.name)) throw pathError("the layer has what it deletes");
+    if (this.#tree.child(parent, whiteout.name) !== undefined)
+      throw pathError("the layer has what it deletes");
     this.#paths.add(parent, whiteout.name, this.#inodes.makeWhiteout(entry));
   }
 
-  #deleteAtOnce(parent: Directory, whiteout: Whiteout): void {
+  #deleteAtOnce(parent: InodeRef, whiteout: Whiteout): void {
     if (whiteout.kind === "name") return this.#paths.remove(parent, whiteout.name);
     const hadRemoved = this.#paths.hasRemoved;
-    if (!dropImplicit(parent, this.#paths.implicit)) return;
+    if (!dropImplicit(this.#tree, parent, this.#paths.implicit)) return;
     this.#paths.noteRemoval();
     if (!hadRemoved) return;
     // Containerd would keep a directory that an entry made, another deleted, and a third one's path
@@ -165,7 +171,7 @@ class TarTreeBuilder {
     throw pathError("an opaque mark after deletions in a first layer");
   }
 
-  async #makeInode(entry: TarEntry): Promise<Inode> {
+  async #makeInode(entry: TarEntry): Promise<InodeRef> {
     if (entry.type !== "hard link") return this.#inodes.make(entry);
     const inode = await this.#linkedInode(entry.linkName);
     this.#inodes.setAttributes(inode, entry);
@@ -173,7 +179,7 @@ class TarTreeBuilder {
   }
 
   /** The file a hard link leads to: of this layer, or a copy of one below. */
-  async #linkedInode(linkName: ByteString): Promise<Inode> {
+  async #linkedInode(linkName: ByteString): Promise<InodeRef> {
     const names = splitPath(linkName);
     const last = names.pop() ?? ("" as ByteString);
     const steps = this.#paths.resolve(names);
@@ -181,7 +187,7 @@ class TarTreeBuilder {
     const isFolder = last === "" || last === ".";
     const own = isFolder ? steps.at(-1)?.node : this.#paths.childOf(steps, last);
     if (own !== undefined) {
-      if (own.type === "directory") throw pathError("a hard link to a directory");
+      if (this.#tree.inodes.isDirectory(own)) throw pathError("a hard link to a directory");
       return own;
     }
     if (isFolder || this.#isFirst || this.#paths.hidesLower(steps)) throw missingTarget(linkName);
@@ -195,24 +201,26 @@ class TarTreeBuilder {
   #setDirectoryTime(time: DirectoryTime): void {
     const steps = this.#paths.resolve(cleanPath(time.name, "drop"));
     const last = steps.at(-1);
-    const inode = last === undefined ? this.#paths.root : last.node;
+    const inode = last === undefined ? this.#tree.root : last.node;
     if (inode === undefined) {
       throw pathError(`Directory "${displayName(time.name)}" is gone at the end of the layer`);
     }
-    setTime(inode, time);
+    this.#inodes.setTime(inode, time);
   }
 }
 
 /** Each use of a chunk in the tree; the names of one file are one use. */
-function* chunksOf(root: Directory): Generator<ChunkRef, void> {
-  const seen = new Set<Inode>();
-  const pending: Directory[] = [root];
+function* chunksOf({ inodes, names, root }: FileTree): Generator<ChunkRef, void> {
+  const isSeen = new Uint8Array(inodes.length);
+  const pending = [root];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    for (const inode of next.entries.values()) {
-      if (inode.type === "directory") pending.push(inode);
-      if (inode.type !== "file" || inode.content.kind !== "chunks" || seen.has(inode)) continue;
-      seen.add(inode);
-      const { chunks } = inode.content;
+    for (const name of names.of(next)) {
+      const inode = names.inodeOf(name);
+      if (inodes.isDirectory(inode)) pending.push(inode);
+      const content = isSeen[inode] === 0 ? inodes.contentOf(inode) : undefined;
+      isSeen[inode] = 1;
+      if (content?.kind !== "chunks") continue;
+      const { chunks } = content;
       for (const ref of typeof chunks === "number" ? [chunks] : chunks) {
         if (ref !== holeChunk) yield ref;
       }

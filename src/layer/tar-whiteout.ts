@@ -5,7 +5,8 @@
  * @module
  */
 import { byteStringOfText, type ByteString } from "../util/byte-string.ts";
-import type { Directory } from "../erofs/tree.ts";
+import type { FileTree } from "../erofs/file-tree.ts";
+import type { InodeRef } from "../erofs/inode-table.ts";
 import { pathError } from "./tar-path.ts";
 
 const whiteoutPrefix = ".wh.";
@@ -37,14 +38,19 @@ export function parseWhiteout(name: ByteString): Whiteout | undefined {
  *
  * @returns whether it took away anything
  */
-export function dropImplicit(directory: Directory, implicit: ReadonlySet<Directory>): boolean {
+export function dropImplicit(
+  tree: FileTree,
+  directory: InodeRef,
+  implicit: ReadonlySet<InodeRef>,
+): boolean {
   const pending = [directory];
   let hasDropped = false;
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    for (const [name, inode] of next.entries) {
-      if (inode.type !== "directory") continue;
+    for (const name of tree.names.of(next)) {
+      const inode = tree.names.inodeOf(name);
+      if (!tree.inodes.isDirectory(inode)) continue;
       if (!implicit.has(inode)) pending.push(inode);
-      else hasDropped = next.entries.delete(name);
+      else hasDropped = tree.unlink(next, tree.names.textOf(name));
     }
   }
   return hasDropped;

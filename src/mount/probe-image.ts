@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { contentBlocks, type Packing } from "../erofs/compression.ts";
 import { encodeExtent, type ExtentCodec } from "../erofs/extent-codec.ts";
 import { blockSizeBytes } from "../erofs/format.ts";
-import { type Directory, fileType, noXattrs, type RegularFile } from "../erofs/tree.ts";
+import { FileTree } from "../erofs/file-tree.ts";
+import { fileType, noXattrs } from "../erofs/tree.ts";
 import { emitImage, planImage } from "../erofs/write.ts";
 import { defined } from "../util/assert.ts";
 import { byteStringOfText } from "../util/byte-string.ts";
@@ -87,18 +88,19 @@ function writeImage(
   return { files, contents };
 }
 
-function probeTree(contents: ReadonlyMap<string, Uint8Array>): Directory {
+function probeTree(contents: ReadonlyMap<string, Uint8Array>): FileTree {
   const attributes = { uid: 0, gid: 0, mtimeSeconds: 0, mtimeNanoseconds: 0, xattrs: noXattrs };
-  const entries = [...contents].map(([name, { length: sizeBytes }], chunk) => {
-    const file: RegularFile = {
+  const tree = new FileTree();
+  tree.add({ ...attributes, type: "directory", mode: fileType.directory | 0o700 });
+  for (const [chunk, [name, { length: sizeBytes }]] of [...contents].entries()) {
+    const file = tree.add({
       ...attributes,
       type: "file",
       mode: fileType.regular | 0o600,
       sizeBytes,
       content: { kind: "chunks", chunkSizeBytes: sampleBytes, chunks: chunk },
-    };
-    return [byteStringOfText(name), file] as const;
-  });
-  const mode = fileType.directory | 0o700;
-  return { ...attributes, type: "directory", mode, entries: new Map(entries) };
+    });
+    tree.link(tree.root, byteStringOfText(name), file);
+  }
+  return tree;
 }

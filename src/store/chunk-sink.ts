@@ -14,6 +14,7 @@ import { holeChunk, type ChunkRef } from "../erofs/tree.ts";
 import { AppError } from "../errors.ts";
 import { assert } from "../util/assert.ts";
 import { alignUp, KiB, MiB } from "../util/bytes.ts";
+import { noteWork } from "../util/garbage.ts";
 import { BundleBuilder, bundledBytesMax, type FullBundle } from "./bundle-builder.ts";
 import { encodeChunk } from "./chunk-encoder.ts";
 import type { ChunkTable } from "./chunk-table.ts";
@@ -144,6 +145,7 @@ export class ChunkSink implements AsyncDisposable {
   /** Sends what is staged on its way; goes on with another buffer, waiting for one if need be. */
   async #handOver(): Promise<void> {
     this.#queue.throwFailure();
+    noteWork();
     const staging = this.#staging;
     const batch = this.#queue.add(this.#startWrites());
     this.#batches.push(batch.then(() => void this.#freeBuffers.push(staging)));

@@ -17,10 +17,9 @@ export function packingOf(database: Database, table: ChunkTable): Packing | unde
   const bundles = bundlesOf(database, table);
   return {
     algorithm,
-    extentBlocksOf: (chunk) => table.storedOf(chunk).extents ?? undefined,
+    extentBlocksOf: (chunk) => table.extentsOf(chunk) ?? undefined,
     bundleOffsetOf(chunk) {
-      const { blocks, place } = table.storedOf(chunk);
-      return blocks === 0 ? bundleOffsetOfPlace(place) : undefined;
+      return table.blocksOf(chunk) === 0 ? bundleOffsetOfPlace(table.placeOf(chunk)) : undefined;
     },
     bundleAt: (block) => defined(bundles.get(block), `the bundle at block ${block}`),
   };
@@ -32,7 +31,7 @@ function bundlesOf(database: Database, table: ChunkTable): Map<BlockAddress, Bun
   const add = ({ block, blocks, size_bytes: sizeBytes }: BundleRow) =>
     bundles.set(block, { block, storedBlocks: blocks, sizeBytes });
   for (let ref = 0; ref < table.length; ref++) {
-    if (table.storedOf(ref).blocks > 0) continue;
+    if (table.blocksOf(ref) > 0) continue;
     const block = table.blockOf(ref);
     const written = table.writtenBundles.get(block);
     if (written === undefined) known.add(block);

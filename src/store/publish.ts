@@ -13,7 +13,8 @@ import { join } from "node:path";
 import { realtimeNs } from "../../ffi/time.ts";
 import { AppError } from "../errors.ts";
 import { emitImage, planImage } from "../erofs/write.ts";
-import type { ChunkRef, Directory } from "../erofs/tree.ts";
+import type { FileTree } from "../erofs/file-tree.ts";
+import type { ChunkRef } from "../erofs/tree.ts";
 import { sha256OfFile } from "../util/file-hash.ts";
 import { insertRows } from "../util/sqlite.ts";
 import { syncFolder } from "../util/sync-folder.ts";
@@ -34,7 +35,7 @@ import { imagePath, type StorePaths } from "./paths.ts";
 
 /** A layer whose content is in the packs and synced. */
 export interface BuiltLayer {
-  readonly root: Directory;
+  readonly tree: FileTree;
   readonly table: ChunkTable;
   /** Bytes of file content, hard links once, holes left out. */
   readonly contentBytes: number;
@@ -145,7 +146,7 @@ function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): I
   }));
   const packing = packingOf(database, table);
   const blockOf = (ref: ChunkRef) => table.blockOf(ref);
-  const plan = planImage(layer.root, { devices, blockOf, ...(packing && { packing }) });
+  const plan = planImage(layer.tree, { devices, blockOf, ...(packing && { packing }) });
   const path = join(paths.images, `new-${crypto.randomUUID()}`);
   const file = openSync(path, "wx", 0o600);
   try {
@@ -251,11 +252,11 @@ function* chunkRows(table: ChunkTable): Generator<SQLQueryBindings[], void> {
 /** How often the layer uses what lies at each place, ascending; two chunks may be one there. */
 function* usesByPlace(table: ChunkTable): Generator<{ place: ChunkPlace; uses: number }, void> {
   const refs = Uint32Array.from(table.used());
-  refs.sort((left, right) => table.storedOf(left).place - table.storedOf(right).place);
+  refs.sort((left, right) => table.placeOf(left) - table.placeOf(right));
   for (let at = 0; at < refs.length;) {
-    const { place } = table.storedOf(refs[at]!);
+    const place = table.placeOf(refs[at]!);
     let uses = 0;
-    for (; at < refs.length && table.storedOf(refs[at]!).place === place; at++) {
+    for (; at < refs.length && table.placeOf(refs[at]!) === place; at++) {
       uses += table.usesOf(refs[at]!);
     }
     yield { place, uses };
@@ -272,7 +273,7 @@ function neededBundles(table: ChunkTable): BundleRow[] {
 
 function addedContentBytes(table: ChunkTable): number {
   let blocks = 0;
-  for (const ref of table.written()) blocks += table.storedOf(ref).blocks;
+  for (const ref of table.written()) blocks += table.blocksOf(ref);
   for (const bundle of neededBundles(table)) blocks += bundle.blocks;
   return blocks * blockBytes;
 }

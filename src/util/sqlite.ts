@@ -1,5 +1,6 @@
 /** Statements of many rows, so that a layer of a million chunks is not a million statements. */
 import type { Database, SQLQueryBindings } from "bun:sqlite";
+import { noteRows } from "./garbage.ts";
 
 /** Rows a statement carries; SQLite's limit is 32,766 parameters (SQLITE_MAX_VARIABLE_NUMBER). */
 const rowsPerStatement = 256;
@@ -23,6 +24,7 @@ export function insertRows(
     values.push(...one);
     if (values.length < rowsPerStatement * columns) continue;
     statementOf(rowsPerStatement).run(...values);
+    noteRows(rowsPerStatement);
     values = [];
   }
   // One by one, so that the rest does not leave a prepared statement for each possible count.
@@ -45,5 +47,6 @@ export function selectIn<Row>(
       sql(Array.from({ length: rowsPerStatement }, () => "?").join(",")),
     );
     for (const row of statement.all(...part)) visit(row);
+    noteRows(rowsPerStatement);
   }
 }

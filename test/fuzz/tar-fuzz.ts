@@ -28,14 +28,14 @@ async function outcome(tar: Uint8Array, pieceBytes: number, isFirst: boolean): P
   const sink = new MemorySink();
   const lower = isFirst ? undefined : emptyLower;
   try {
-    const tree = await buildTarTree(pieces(tar, pieceBytes), { sink, chunkBytes, lower });
+    const built = await buildTarTree(pieces(tar, pieceBytes), { sink, chunkBytes, lower });
+    const { tree, contentBytes } = built;
     const devices = [{ tag: "pack", blocks: packBlocks, uniaddr: packBlocks }];
-    planImage(tree.root, { devices, blockOf: () => packBlocks });
-    if (tree.contentBytes > comparedBytesMax) return "large";
-    const hasLarge = [...tree.root.entries.values()].some(
-      (inode) => inode.type === "file" && inode.sizeBytes > comparedBytesMax,
-    );
-    return hasLarge ? "large" : JSON.stringify([...factsOfTree(tree.root, sink)], asText);
+    planImage(tree, { devices, blockOf: () => packBlocks });
+    if (contentBytes > comparedBytesMax) return "large";
+    const inodes = Array.from({ length: tree.inodes.length }, (_, inode) => inode);
+    const hasLarge = inodes.some((inode) => tree.inodes.sizeOf(inode) > comparedBytesMax);
+    return hasLarge ? "large" : JSON.stringify([...factsOfTree(tree, sink)], asText);
   } catch (error) {
     if (error instanceof AppError) return `${error.code}: ${error.message}`;
     throw error;

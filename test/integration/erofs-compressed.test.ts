@@ -14,7 +14,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "n
 import { join } from "node:path";
 import { compressionAlgorithm } from "../../src/erofs/compression.ts";
 import type { ExtentCodec } from "../../src/erofs/extent-codec.ts";
-import { type Directory, holeChunk } from "../../src/erofs/tree.ts";
+import { holeChunk } from "../../src/erofs/tree.ts";
 import type { MountMode } from "../../src/mount/contract.ts";
 import { probeCompression } from "../../src/mount/probe-compression.ts";
 import { mountImage, unmountTarget } from "../../src/mount/erofs-mount.ts";
@@ -31,6 +31,7 @@ import {
   xattr,
 } from "../unit/erofs/make-tree.ts";
 import { imageOf } from "../unit/erofs/tree-facts.ts";
+import type { Directory } from "../support/tree-objects.ts";
 
 // A Debian tree may have to be downloaded.
 setDefaultTimeout(300_000);

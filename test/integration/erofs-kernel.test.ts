@@ -23,7 +23,7 @@ import { join } from "node:path";
 import { openFlag } from "../../ffi/constants.ts";
 import { close, open } from "../../ffi/file.ts";
 import { statAt } from "../../ffi/status.ts";
-import { type Directory, holeChunk, type Inode } from "../../src/erofs/tree.ts";
+import { holeChunk } from "../../src/erofs/tree.ts";
 import { type Device, emitImage, planImage } from "../../src/erofs/write.ts";
 import type { MountMode } from "../../src/mount/contract.ts";
 import { mountImage, unmountTarget } from "../../src/mount/erofs-mount.ts";
@@ -41,6 +41,7 @@ import {
   xattr,
 } from "../unit/erofs/make-tree.ts";
 import { factsOfFolder, factsOfPlannedTree } from "../unit/erofs/mounted-facts.ts";
+import { type Directory, type Inode, toFileTree } from "../support/tree-objects.ts";
 
 // A million inodes and the download of erofs-utils take their time.
 setDefaultTimeout(120_000);
@@ -103,7 +104,7 @@ function mountTree(
   const image = join(folder.path, "image");
   const fd = openSync(image, "w");
   try {
-    emitImage(planImage(root, { devices, blockOf: addressOf }), (offset, bytes) => {
+    emitImage(planImage(toFileTree(root), { devices, blockOf: addressOf }), (offset, bytes) => {
       writeSync(fd, bytes, 0, bytes.length, offset);
     });
   } finally {

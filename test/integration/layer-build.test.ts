@@ -20,7 +20,6 @@ import { join } from "node:path";
 import { openFlag } from "../../ffi/constants.ts";
 import { close, open } from "../../ffi/file.ts";
 import { setXattr } from "../../ffi/xattr.ts";
-import type { Directory, Inode } from "../../src/erofs/tree.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "../../src/layer/build.ts";
 import { allLayerIds, openIndex } from "../../src/store/index-database.ts";
 import { firstBlockOfPack, packOffsetBytes } from "../../src/store/layout.ts";
@@ -30,6 +29,7 @@ import { deleteLayers, findLeftovers, removeLeftovers } from "../../src/store/re
 import { removeTree } from "../../src/store/remove-tree.ts";
 import { byteStringOfText } from "../../src/util/byte-string.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
+import { type Directory, fromFileTree, type Inode } from "../support/tree-objects.ts";
 
 const chunkBytes = 64 * 1024;
 
@@ -177,7 +177,8 @@ describe("buildFromDirectory()", () => {
     const file = openSync(join(directory, "sparse"), "r+");
     writeSync(file, content(2, 100), 0, 100, 7 * chunkBytes);
     closeSync(file);
-    const { root, contentBytes } = await buildFromDirectory(environment, directory);
+    const { tree, contentBytes } = await buildFromDirectory(environment, directory);
+    const root = fromFileTree(tree);
     expect(entry(root, "big")).toBe(entry(root, "link"));
     expect(entry(root, "symlink")).toMatchObject({ type: "symlink", target: "big" });
     expect(entry(root, "small")).toMatchObject({ content: { kind: "inline" } });
@@ -196,8 +197,8 @@ describe("buildFromDirectory()", () => {
       mark(directory, "sub", `trusted.overlay.${name}`);
     }
     mark(directory, "sub", "user.own");
-    const { root } = await buildFromDirectory(environment, directory);
-    const names = entry(root, "sub").xattrs.map((xattr) => String(xattr.name));
+    const { tree } = await buildFromDirectory(environment, directory);
+    const names = entry(fromFileTree(tree), "sub").xattrs.map((xattr) => String(xattr.name));
     expect(names).toEqual(["trusted.overlay.opaque", "user.own"]);
   });
 

@@ -113,12 +113,12 @@ async function compareWithTar(archiver: Archiver): Promise<string[]> {
   const flags = ["--numeric-owner", "--xattrs", "--xattrs-include=*", "--delay-directory-restore"];
   await tryCommand([...extract, ...flags, "--file", file, "--directory", target]);
   const sink = new MemorySink();
-  const { root } = await buildTarTree(pieces(readFileSync(file), 10_000), {
+  const { tree } = await buildTarTree(pieces(readFileSync(file), 10_000), {
     sink,
     chunkBytes: 65_536,
   });
-  expect(root.entries.size).toBeGreaterThan(10);
-  return treeDifferences(readTree(target), factsOfTree(root, sink));
+  expect(tree.names.length).toBeGreaterThan(10);
+  return treeDifferences(readTree(target), factsOfTree(tree, sink));
 }
 
 describe("buildTarTree() reads what is written by", () => {

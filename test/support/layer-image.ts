@@ -2,16 +2,11 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { blockSizeBytes } from "../../src/erofs/format.ts";
-import {
-  type Directory,
-  fileType,
-  type Inode,
-  noXattrs,
-  type RegularFile,
-} from "../../src/erofs/tree.ts";
+import { fileType, noXattrs, type RegularFile } from "../../src/erofs/tree.ts";
 import { emitImage, planImage } from "../../src/erofs/write.ts";
 import type { ImageFiles } from "../../src/mount/contract.ts";
 import { type ByteString, byteStringOfText } from "../../src/util/byte-string.ts";
+import { type Directory, type Inode, toFileTree } from "./tree-objects.ts";
 
 const packBlocks = 4;
 const attributes = { uid: 0, gid: 0, mtimeSeconds: 1, mtimeNanoseconds: 0, xattrs: noXattrs };
@@ -36,7 +31,7 @@ export function writeLayer(
     if (!existsSync(path)) writeFileSync(path, packContent(packId));
     return path;
   });
-  const plan = planImage(treeOf(layerId, packIds), {
+  const plan = planImage(toFileTree(treeOf(layerId, packIds)), {
     devices: packIds.map((packId) => ({
       tag: `${packId}.pack`,
       blocks: packBlocks,

@@ -113,7 +113,7 @@ async function compareChain(
       differences.push(`layer ${number} refused: ${built.message}`);
       break;
     }
-    const tree = factsOfTree(built.tree.root, built.sink);
+    const tree = factsOfTree(built.tree.tree, built.sink);
     trees.push(tree);
     const [left, right] = withoutDeviations(readTree(upper), tree);
     if (treeDifferences(left, right).length > 0) {

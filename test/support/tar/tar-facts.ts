@@ -5,10 +5,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { fileType, type Directory, type Inode } from "../../../src/erofs/tree.ts";
+import type { FileTree } from "../../../src/erofs/file-tree.ts";
+import { fileType } from "../../../src/erofs/tree.ts";
 import { displayName } from "../../../src/util/byte-string.ts";
 import { contentFacts, type FileFacts, octalMode, type Tree } from "../image/model.ts";
 import type { MemorySink } from "./memory-sink.ts";
+import { fromFileTree, type Inode } from "../tree-objects.ts";
 
 const specialNames: Readonly<Record<number, string>> = {
   [fileType.characterDevice]: "character device",
@@ -50,8 +52,8 @@ function factsOf(inode: Inode, sink: MemorySink): FileFacts {
 }
 
 /** The facts by path, in the form of `readTree` of `support/tree.ts`. */
-export function factsOfTree(root: Directory, sink: MemorySink): Tree {
-  const inodes = new Map<string, Inode>([["", root]]);
+export function factsOfTree(built: FileTree, sink: MemorySink): Tree {
+  const inodes = new Map<string, Inode>([["", fromFileTree(built)]]);
   const names = new Map<Inode, string[]>();
   for (const [folder, inode] of inodes) {
     if (inode.type !== "directory") continue;

@@ -11,12 +11,13 @@ import {
   PackedContent as PackedReader,
   walkImage,
 } from "../../../src/erofs/read.ts";
-import { type Directory, holeChunk } from "../../../src/erofs/tree.ts";
+import { holeChunk } from "../../../src/erofs/tree.ts";
 import { KiB } from "../../../src/util/bytes.ts";
 import { PackedContent } from "../../support/packed-content.ts";
 import { randomBytes } from "../../support/random.ts";
 import { chunkedFile, directory, inlineFile, randomNumbers } from "./make-tree.ts";
 import { imageOf, openBytes, reseal } from "./tree-facts.ts";
+import type { Directory } from "../../support/tree-objects.ts";
 
 const packStart = 1 << 24;
 const chunkBytes = 256 * KiB;

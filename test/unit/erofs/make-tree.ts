@@ -5,10 +5,8 @@
  */
 import {
   type ChunkRef,
-  type Directory,
   fileType,
   holeChunk,
-  type Inode,
   noXattrs,
   type RegularFile,
   type SpecialFile,
@@ -16,6 +14,7 @@ import {
   type Xattr,
 } from "../../../src/erofs/tree.ts";
 import { type ByteString, byteString, byteStringOfText } from "../../../src/util/byte-string.ts";
+import type { Directory, Inode } from "../../support/tree-objects.ts";
 
 export type Attributes = Pick<
   Inode,

@@ -10,10 +10,11 @@ import { close, open, openDirectoryAt, openRegularAt, readLinkAt } from "../../.
 import { type FileStatus, statAt } from "../../../ffi/status.ts";
 import { listXattrs } from "../../../ffi/xattr.ts";
 import type { BlockOf } from "../../../src/erofs/chunk-map.ts";
-import { type Directory, fileType, holeChunk, type RegularFile } from "../../../src/erofs/tree.ts";
+import { fileType, holeChunk, type RegularFile } from "../../../src/erofs/tree.ts";
 import { defined } from "../../../src/util/assert.ts";
 import { type ByteString, compareByteStrings } from "../../../src/util/byte-string.ts";
 import { describeTree, describeXattr, type InodeFacts, type TreeFacts } from "./tree-facts.ts";
+import type { Directory } from "../../support/tree-objects.ts";
 
 /** Everything below a folder; nobody may change it meanwhile. */
 export function factsOfFolder(path: string): TreeFacts {

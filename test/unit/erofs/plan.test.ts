@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { dataLayout } from "../../../src/erofs/format.ts";
 import { type ImageInode, walkImage } from "../../../src/erofs/read.ts";
-import { type Directory, holeChunk, type RegularFile } from "../../../src/erofs/tree.ts";
+import { holeChunk, type RegularFile } from "../../../src/erofs/tree.ts";
 import { type Device, type ImagePlan, planImage } from "../../../src/erofs/write.ts";
 import { byteStringOfText } from "../../../src/util/byte-string.ts";
 import { GiB, KiB, MiB } from "../../../src/util/bytes.ts";
@@ -16,6 +16,7 @@ import {
   packStart,
   twoPacks as options,
 } from "./tree-facts.ts";
+import { type Directory, toFileTree } from "../../support/tree-objects.ts";
 
 /** The inode of a path in the image of a tree. */
 function planned(root: Directory, path = "/f"): ImageInode {
@@ -38,7 +39,7 @@ function device(uniaddr: number, blocks: number): Device {
 }
 
 function planWith(...devices: Device[]): ImagePlan {
-  return planImage(directory(), { devices, blockOf: () => 0 });
+  return planImage(toFileTree(directory()), { devices, blockOf: () => 0 });
 }
 
 function withXattr(name: string, value: string | Uint8Array): RegularFile {
@@ -77,7 +78,7 @@ describe("planImage()", () => {
   test("takes the most frequent time for that of the superblock", () => {
     const at = { mtimeSeconds: 7, mtimeNanoseconds: 8 };
     const root = directory({ a: inlineFile("", at), b: inlineFile("", at) });
-    expect(planImage(root, noDevices).epoch).toEqual({ seconds: 7, nanoseconds: 8 });
+    expect(planImage(toFileTree(root), noDevices).epoch).toEqual({ seconds: 7, nanoseconds: 8 });
   });
 
   test("stores an xattr that many files have once", () => {
@@ -129,7 +130,7 @@ describe("planImage()", () => {
       },
     ],
   ])("refuses %s as invalid", (_, make) => {
-    expect(() => planImage(make(), noDevices)).toThrow(
+    expect(() => planImage(toFileTree(make()), noDevices)).toThrow(
       expect.objectContaining({ code: "invalid_argument" }),
     );
   });
@@ -153,7 +154,7 @@ describe("planImage()", () => {
     ],
   ])("refuses %s as unimplemented and names the file", (_, xattrs) => {
     const root = directory({ etc: directory({ file: inlineFile("", { xattrs }) }) });
-    expect(() => planImage(root, noDevices)).toThrow(
+    expect(() => planImage(toFileTree(root), noDevices)).toThrow(
       expect.objectContaining({
         code: "unimplemented",
         message: expect.stringContaining('"/etc/file"'),
@@ -170,7 +171,7 @@ describe("planImage()", () => {
   test("refuses metadata that reaches into the range of a device", () => {
     const devices = [{ tag: "pack", blocks: 10, uniaddr: 2 }];
     const root = directory({ f: inlineFile(Buffer.alloc(8192)) });
-    expect(() => planImage(root, { devices, blockOf: () => 0 })).toThrow(
+    expect(() => planImage(toFileTree(root), { devices, blockOf: () => 0 })).toThrow(
       expect.objectContaining({ code: "resource_exhausted" }),
     );
   });
@@ -178,9 +179,15 @@ describe("planImage()", () => {
   test("stops at a chunk that lies in no device", () => {
     const root = directory({ f: chunkedFile(4096, 4096, 3) });
     const beyond = packStart + 2 * packBlocks;
-    expect(() => planImage(root, { ...options, blockOf: () => beyond })).toThrow("no device");
-    expect(() => planImage(root, { ...options, blockOf: () => 3 })).toThrow("no device");
+    expect(() => planImage(toFileTree(root), { ...options, blockOf: () => beyond })).toThrow(
+      "no device",
+    );
+    expect(() => planImage(toFileTree(root), { ...options, blockOf: () => 3 })).toThrow(
+      "no device",
+    );
     const long = directory({ f: chunkedFile(8192, 8192, 3) });
-    expect(() => planImage(long, { ...options, blockOf: () => beyond - 1 })).toThrow("no device");
+    expect(() => planImage(toFileTree(long), { ...options, blockOf: () => beyond - 1 })).toThrow(
+      "no device",
+    );
   });
 });

@@ -7,7 +7,7 @@ import {
   superblockOffset,
 } from "../../../src/erofs/format.ts";
 import { readOwnContent, walkImage } from "../../../src/erofs/read.ts";
-import { type Directory, holeChunk } from "../../../src/erofs/tree.ts";
+import { holeChunk } from "../../../src/erofs/tree.ts";
 import { byteStringOfText } from "../../../src/util/byte-string.ts";
 import {
   chunkedFile,
@@ -19,6 +19,7 @@ import {
   xattr,
 } from "./make-tree.ts";
 import { factsOfImage, imageOf, noDevices, openBytes, reseal, twoPacks } from "./tree-facts.ts";
+import type { Directory } from "../../support/tree-objects.ts";
 
 function smallTree(): Directory {
   const linked = inlineFile("two names", { xattrs: [xattr("user.note", "a".repeat(50))] });

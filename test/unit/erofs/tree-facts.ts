@@ -18,15 +18,10 @@ import {
 } from "../../../src/erofs/read.ts";
 import { superblockField, superblockOffset } from "../../../src/erofs/format.ts";
 import { sealSuperblock } from "../../../src/erofs/superblock.ts";
-import {
-  type ChunkedContent,
-  type Directory,
-  holeChunk,
-  type Inode,
-  type Xattr,
-} from "../../../src/erofs/tree.ts";
+import { type ChunkedContent, holeChunk, type Xattr } from "../../../src/erofs/tree.ts";
 import { emitImage, planImage, type PlanOptions } from "../../../src/erofs/write.ts";
 import { compareByteStrings } from "../../../src/util/byte-string.ts";
+import { type Directory, type Inode, toFileTree } from "../../support/tree-objects.ts";
 
 export interface InodeFacts {
   readonly attributes: readonly number[];
@@ -53,7 +48,7 @@ export const noDevices: PlanOptions = { devices: [], blockOf: () => 0 };
 /** The whole image; checks that the sink got each byte once. */
 export function imageOf(root: Directory, options: PlanOptions): Buffer {
   const pieces: { offset: number; bytes: Buffer }[] = [];
-  const { sizeBytes } = emitImage(planImage(root, options), (offset, bytes) => {
+  const { sizeBytes } = emitImage(planImage(toFileTree(root), options), (offset, bytes) => {
     pieces.push({ offset, bytes: Buffer.from(bytes) });
   });
   const image = Buffer.alloc(sizeBytes, 0xee);

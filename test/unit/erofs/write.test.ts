@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { walkImage } from "../../../src/erofs/read.ts";
-import { type Directory, holeChunk, type Xattr } from "../../../src/erofs/tree.ts";
+import { holeChunk, type Xattr } from "../../../src/erofs/tree.ts";
 import { byteStringOfText } from "../../../src/util/byte-string.ts";
 import { GiB, KiB, MiB } from "../../../src/util/bytes.ts";
 import {
@@ -22,6 +22,7 @@ import {
   packStart,
   twoPacks as options,
 } from "./tree-facts.ts";
+import type { Directory } from "../../support/tree-objects.ts";
 
 /** One of each, with every layout, for the digest that must never change. */
 function sampleTree(): Directory {

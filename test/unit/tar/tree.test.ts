@@ -1,20 +1,22 @@
 import { describe, expect, test } from "bun:test";
-import { fileType, type Directory, type Inode } from "../../../src/erofs/tree.ts";
+import { fileType } from "../../../src/erofs/tree.ts";
 import type { LowerEntry, LowerTree } from "../../../src/layer/tar-lower.ts";
 import { linksPerPathMax } from "../../../src/layer/tar-limits.ts";
 import { buildTarTree, type TarTree } from "../../../src/layer/tar-tree.ts";
 import { byteStringOfText } from "../../../src/util/byte-string.ts";
 import { MemorySink } from "../../support/tar/memory-sink.ts";
 import { checksum, pieces, type RawEntry, rawHeader, rawTar } from "../../support/tar/raw-tar.ts";
+import { type Directory, fromFileTree, type Inode } from "../../support/tree-objects.ts";
 
 const chunkBytes = 4096;
 
-function build(
+async function build(
   entries: readonly (RawEntry | Uint8Array)[],
   lower?: LowerTree,
   sink = new MemorySink(),
-): Promise<TarTree> {
-  return buildTarTree(pieces(rawTar(entries)), { sink, chunkBytes, lower });
+): Promise<TarTree & { readonly root: Directory }> {
+  const built = await buildTarTree(pieces(rawTar(entries)), { sink, chunkBytes, lower });
+  return { ...built, root: fromFileTree(built.tree) };
 }
 
 function find(root: Directory, path: string): Inode | undefined {
@@ -210,8 +212,8 @@ describe("buildTarTree()", () => {
       { name: "f", pax: { ...map, "GNU.sparse.size": `${size}` }, content: "end" },
     ]);
     const options = { sink, chunkBytes: 4 * 1024 * 1024 };
-    const { root, contentBytes } = await buildTarTree(pieces(tar), options);
-    expect(find(root, "f")).toMatchObject({ sizeBytes: size });
+    const { tree, contentBytes } = await buildTarTree(pieces(tar), options);
+    expect(find(fromFileTree(tree), "f")).toMatchObject({ sizeBytes: size });
     expect([sink.chunks.length, contentBytes]).toEqual([1, 4 * 1024 * 1024]);
   });
 
@@ -231,11 +233,11 @@ describe("buildTarTree()", () => {
   });
 
   test("takes a million names in one directory", async () => {
-    const { root } = await buildTarTree(emptyFiles(1_000_000), {
+    const { tree } = await buildTarTree(emptyFiles(1_000_000), {
       sink: new MemorySink(),
       chunkBytes,
     });
-    expect(root.entries.size).toBe(1_000_000);
+    expect([...tree.names.of(tree.root)]).toHaveLength(1_000_000);
   }, 60_000);
 
   test("refuses types it does not know, and a tar that ends early", async () => {
