@@ -175,18 +175,35 @@ function xattrCountOf(bodyBytes: number): number {
 }
 
 /**
- * The inodes in the order of their nids. Sorts pairs of nid and number as 64-bit integers, whose
- * low half lies first on the little-endian machines this program is built for.
+ * The inodes in the order of their nids. Most were placed behind all before them, so that only the
+ * few that went into gaps are to be sorted, and merged in.
  */
 function byPlace(nids: Uint32Array): Uint32Array {
-  const pairs = new BigUint64Array(nids.length);
-  const halves = new Uint32Array(pairs.buffer);
+  const inGaps = numbersInGaps(nids).sort((left, right) => nids[left]! - nids[right]!);
+  const order = new Uint32Array(nids.length);
+  let place = 0;
+  let gap = 0;
+  let endNid = 0;
   for (let number = 0; number < nids.length; number++) {
-    halves[2 * number] = number;
-    halves[2 * number + 1] = nids[number]!;
+    const nid = nids[number]!;
+    if (nid < endNid) continue;
+    endNid = nid;
+    while (gap < inGaps.length && nids[inGaps[gap]!]! < nid) order[place++] = inGaps[gap++]!;
+    order[place++] = number;
   }
-  pairs.sort();
-  return Uint32Array.from(nids, (_, place) => halves[2 * place]!);
+  return order;
+}
+
+/** The numbers of the inodes that are not behind all inodes of lower numbers. */
+function numbersInGaps(nids: Uint32Array): Uint32Array {
+  const numbers = new Uint32Array(nids.length);
+  let count = 0;
+  let endNid = 0;
+  for (let number = 0; number < nids.length; number++) {
+    if (nids[number]! < endNid) numbers[count++] = number;
+    else endNid = nids[number]!;
+  }
+  return numbers.slice(0, count);
 }
 
 /** The digest as a UUID of version 8 (RFC 9562, section 5.8: bits of one's own making). */
