@@ -10,7 +10,7 @@
 import { AssertionError } from "../util/assert.ts";
 import type { DeviceMap } from "./device-map.ts";
 import { blockSizeBits, blockSizeBytes, chunkFormat, holeAddress } from "./format.ts";
-import { type ChunkedContent, type ChunkRef, holeChunk, type RegularFile } from "./tree.ts";
+import { type ChunkedContent, type ChunkRef, holeChunk } from "./tree.ts";
 
 /** Unified address of the first block of a chunk; the same answer each time. */
 export type BlockOf = (chunk: ChunkRef) => number;
@@ -38,7 +38,7 @@ export function chunkLength(content: ChunkedContent, index: number, sizeBytes: n
  * each chunk lies in one device.
  */
 export function findRun(
-  { sizeBytes }: RegularFile,
+  sizeBytes: number,
   content: ChunkedContent,
   blockOf: BlockOf,
   devices: DeviceMap,
@@ -65,11 +65,7 @@ export function findRun(
 }
 
 /** The map of a file that is no run. Where all is hole, chunks are as large as can be. */
-export function blockMapOf(
-  { sizeBytes }: Pick<RegularFile, "sizeBytes">,
-  content: ChunkedContent,
-  blockOf: BlockOf,
-): BlockMap {
+export function blockMapOf(sizeBytes: number, content: ChunkedContent, blockOf: BlockOf): BlockMap {
   const isHole = isAllHole(content);
   const blockBits = isHole
     ? Math.min(chunkedBlockBitsMax, Math.ceil(Math.log2(sizeBytes / blockSizeBytes)))

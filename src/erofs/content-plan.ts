@@ -9,8 +9,8 @@ import { clusterMapBytes, fragmentMapBytes } from "./cluster-map.ts";
 import type { ContentPlaces } from "./content-places.ts";
 import { directorySizeBytes } from "./directory-blocks.ts";
 import { blockMapEntrySizeBytes, blockSizeBytes, type DataLayout, dataLayout } from "./format.ts";
-import { encodeDeviceNumber } from "./inode-record.ts";
-import { type ChunkedContent, holeChunk, type Inode, type RegularFile } from "./tree.ts";
+import type { InodeRef, InodeTable } from "./inode-table.ts";
+import { type ChunkedContent, holeChunk } from "./tree.ts";
 import type { TreeIndex } from "./tree-index.ts";
 
 export interface ContentPlan {
@@ -30,27 +30,24 @@ export function sizeBytesOf(index: TreeIndex, number: number): number {
   return directorySizeBytes(index.directory(number).names);
 }
 
-/** `headBytes` is the size of the inode and its xattrs. */
+/** `sizeBytes` is that of the inode, `headBytes` the size of it and its xattrs in the image. */
 export function planContent(
-  inode: Inode,
+  inodes: InodeTable,
+  inode: InodeRef,
   sizeBytes: number,
   headBytes: number,
   places: ContentPlaces,
 ): ContentPlan {
-  if (inode.type === "special") {
-    return flat(encodeDeviceNumber(inode.deviceMajor, inode.deviceMinor));
-  }
+  const device = inodes.deviceOf(inode);
+  if (device !== undefined) return flat(device);
   if (sizeBytes === 0) return flat(0);
-  if (inode.type !== "file" || inode.content.kind === "inline") {
-    return planOwnContent(sizeBytes, headBytes);
-  }
-  if (!isPlain(inode.content, places)) {
-    return planCompressed(inode, inode.content, headBytes, places);
-  }
+  const content = inodes.chunksOf(inode);
+  if (content === undefined) return planOwnContent(sizeBytes, headBytes);
+  if (!isPlain(content, places)) return planCompressed(sizeBytes, content, headBytes, places);
   const { blockOf, devices } = places;
-  const run = findRun(inode, inode.content, blockOf, devices);
+  const run = findRun(sizeBytes, content, blockOf, devices);
   if (run !== undefined) return flat(run);
-  const { blockBits, entryCount } = blockMapOf(inode, inode.content, blockOf);
+  const { blockBits, entryCount } = blockMapOf(sizeBytes, content, blockOf);
   return {
     layout: dataLayout.chunkBased,
     behindBytes: entryCount * blockMapEntrySizeBytes,
@@ -72,7 +69,7 @@ function isPlain(content: ChunkedContent, { packing }: ContentPlaces): boolean {
 
 /** Extents for each chunk; the last one, or the only one, may be a fragment. */
 function planCompressed(
-  { sizeBytes }: RegularFile,
+  sizeBytes: number,
   content: ChunkedContent,
   headBytes: number,
   places: ContentPlaces,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assert, defined } from "../util/assert.ts";
+import { defined } from "../util/assert.ts";
 import { bytesOf } from "../util/byte-string.ts";
 import { blockMapOf, chunkAt, chunkCountOf, chunkLength } from "./chunk-map.ts";
 import { ClusterMapWriter } from "./cluster-map.ts";
@@ -18,7 +18,7 @@ import { blockMapEntrySizeBytes, blockSizeBytes, dataLayout } from "./format.ts"
 import type { ImageStream } from "./image-stream.ts";
 import type { PackedPlan } from "./packed-plan.ts";
 import { type ImagePlan, layoutOf } from "./plan.ts";
-import type { ChunkedContent, ChunkRef, RegularFile } from "./tree.ts";
+import type { ChunkedContent, ChunkRef } from "./tree.ts";
 import type { DirectoryIndex } from "./tree-index.ts";
 
 /** Writes what lies behind the inode and its xattrs. */
@@ -93,7 +93,7 @@ function emitDirectoryBlock(
 
 function emitBlockMap(plan: ImagePlan, stream: ImageStream, number: number): void {
   const { content, sizeBytes } = chunkedFileOf(plan, number);
-  const map = blockMapOf({ sizeBytes }, content, plan.options.blockOf);
+  const map = blockMapOf(sizeBytes, content, plan.options.blockOf);
   for (let entry = 0; entry < map.entryCount; entry++) {
     const at = stream.claim(blockMapEntrySizeBytes);
     stream.view.setUint32(at, map.addressOf(entry), true);
@@ -137,11 +137,10 @@ function packedOffsetOf(
 function chunkedFileOf(
   { index }: ImagePlan,
   number: number,
-): Pick<RegularFile, "sizeBytes"> & { readonly content: ChunkedContent } {
+): { readonly sizeBytes: number; readonly content: ChunkedContent } {
   const { inodes } = index.tree;
   const inode = index.inodes[number]!;
-  const content = inodes.contentOf(inode);
-  assert(content?.kind === "chunks", "only chunked files have a map");
+  const content = defined(inodes.chunksOf(inode), "the chunks of a file that has a map");
   return { content, sizeBytes: inodes.sizeOf(inode) };
 }
 
@@ -154,6 +153,5 @@ function ownContentOf({ index }: ImagePlan, number: number): Uint8Array {
   const inode = index.inodes[number]!;
   const target = index.tree.inodes.symlinkTarget(inode);
   if (target !== undefined) return bytesOf(target);
-  const content = index.tree.inodes.contentOf(inode);
-  return defined(content?.kind === "inline" ? content.bytes : undefined, "content in the image");
+  return defined(index.tree.inodes.inlineOf(inode), "content in the image");
 }

@@ -8,15 +8,21 @@
  */
 import { AppError } from "../errors.ts";
 import { assert } from "../util/assert.ts";
+import { ByteSlabs } from "../util/byte-slabs.ts";
 import { type ByteString, displayName } from "../util/byte-string.ts";
 import { nameBytesMax } from "./format.ts";
-import { type InodeRef, InodeTable } from "./inode-table.ts";
+import { type ByteStore, type InodeRef, InodeTable } from "./inode-table.ts";
 import { NameTable } from "./name-table.ts";
 import type { Inode } from "./tree.ts";
 
 export class FileTree {
-  readonly inodes = new InodeTable();
+  readonly inodes: InodeTable;
   readonly names = new NameTable();
+
+  /** @param inline keeps the content of small files; in memory, if it is left out */
+  constructor(inline: ByteStore = new ByteSlabs()) {
+    this.inodes = new InodeTable(inline);
+  }
 
   /** The first inode that is added. */
   get root(): InodeRef {

@@ -24,6 +24,14 @@ import {
 /** Names an inode of a tree. */
 export type InodeRef = number;
 
+/** Where a tree keeps the content of files that lies in the image itself. */
+export interface ByteStore {
+  /** Keeps a copy; returns its address, below 2³². */
+  add(bytes: Uint8Array): number;
+  /** Valid until the next call. */
+  bytesAt(address: number, lengthBytes: number): Uint8Array;
+}
+
 /** What an inode is, and for a file how its content is kept. */
 const kind = { inline: 0, oneChunk: 1, chunks: 2, directory: 3, symlink: 4, special: 5 } as const;
 
@@ -41,10 +49,15 @@ export class InodeTable {
   /** By kind: an address of bytes, a chunk, a place in `#chunks`, a device number. */
   #contents = new Uint32Array(columnRowsMin);
   #chunkBits = new Uint8Array(columnRowsMin);
-  readonly #bytes = new ByteSlabs();
+  readonly #inline: ByteStore;
+  readonly #targets = new ByteSlabs();
   readonly #chunks: (readonly ChunkRef[] | Int32Array)[] = [];
   readonly #xattrLists: (readonly Xattr[])[] = [noXattrs];
   readonly #xattrNumbers = new Map<readonly Xattr[], number>();
+
+  constructor(inline: ByteStore) {
+    this.#inline = inline;
+  }
 
   get length(): number {
     return this.#length;
@@ -74,8 +87,8 @@ export class InodeTable {
         return { type: "special", ...attributes, deviceMajor: major, deviceMinor: minor };
       }
       default: {
-        const content = this.contentOf(ref) ?? noContent;
-        return { type: "file", ...attributes, sizeBytes: this.#sizesBytes[ref]!, content };
+        const sizeBytes = this.#sizesBytes[ref]!;
+        return { type: "file", ...attributes, sizeBytes, content: this.#contentOf(ref) };
       }
     }
   }
@@ -123,26 +136,33 @@ export class InodeTable {
   /** Undefined where the inode is no symlink. */
   symlinkTarget(ref: InodeRef): ByteString | undefined {
     if (this.#kinds[ref] !== kind.symlink) return undefined;
-    return this.#bytes.stringAt(this.#contents[ref]!, this.#sizesBytes[ref]!) as ByteString;
+    return this.#targets.stringAt(this.#contents[ref]!, this.#sizesBytes[ref]!) as ByteString;
   }
 
-  /** Undefined where the inode is no file. */
-  contentOf(ref: InodeRef): FileContent | undefined {
+  /** As `encodeDeviceNumber` has it; undefined where the inode is no special file. */
+  deviceOf(ref: InodeRef): number | undefined {
+    return this.#kinds[ref] === kind.special ? this.#contents[ref]! : undefined;
+  }
+
+  /** Content in the image, valid until the next call; undefined where the inode has no such. */
+  inlineOf(ref: InodeRef): Uint8Array | undefined {
+    if (this.#kinds[ref] !== kind.inline) return undefined;
+    return this.#inline.bytesAt(this.#contents[ref]!, this.#sizesBytes[ref]!);
+  }
+
+  /** Undefined where the inode has no chunks. */
+  chunksOf(ref: InodeRef): ChunkedContent | undefined {
     const content = this.#contents[ref]!;
-    switch (this.#kinds[ref]) {
-      case kind.inline:
-        return { kind: "inline", bytes: this.#bytes.bytesAt(content, this.#sizesBytes[ref]!) };
-      case kind.oneChunk:
-        return this.#chunkedContent(ref, content | 0);
-      case kind.chunks:
-        return this.#chunkedContent(ref, this.#chunks[content]!);
-      default:
-        return undefined;
-    }
+    const isOne = this.#kinds[ref] === kind.oneChunk;
+    const chunks = isOne ? content | 0 : this.#chunks[content];
+    if ((!isOne && this.#kinds[ref] !== kind.chunks) || chunks === undefined) return undefined;
+    return { kind: "chunks", chunkSizeBytes: 2 ** this.#chunkBits[ref]!, chunks };
   }
 
-  #chunkedContent(ref: InodeRef, chunks: ChunkedContent["chunks"]): ChunkedContent {
-    return { kind: "chunks", chunkSizeBytes: 2 ** this.#chunkBits[ref]!, chunks };
+  #contentOf(ref: InodeRef): FileContent {
+    const chunks = this.chunksOf(ref);
+    if (chunks !== undefined) return chunks;
+    return { kind: "inline", bytes: Uint8Array.from(this.inlineOf(ref) ?? []) };
   }
 
   #attributesOf(ref: InodeRef): InodeAttributes {
@@ -177,7 +197,7 @@ export class InodeTable {
       case "symlink":
         this.#kinds[ref] = kind.symlink;
         this.#sizesBytes[ref] = inode.target.length;
-        this.#contents[ref] = this.#bytes.addString(inode.target);
+        this.#contents[ref] = this.#targets.addString(inode.target);
         return;
       case "special":
         this.#kinds[ref] = kind.special;
@@ -191,7 +211,7 @@ export class InodeTable {
   #writeFileContent(ref: InodeRef, content: FileContent): void {
     if (content.kind === "inline") {
       this.#kinds[ref] = kind.inline;
-      this.#contents[ref] = this.#bytes.add(content.bytes);
+      this.#contents[ref] = this.#inline.add(content.bytes);
       return;
     }
     this.#chunkBits[ref] = Math.log2(content.chunkSizeBytes);
@@ -230,7 +250,6 @@ export class InodeTable {
 }
 
 const noTarget = "" as ByteString;
-const noContent: FileContent = { kind: "inline", bytes: new Uint8Array(0) };
 
 function invalidInode(problem: string): AppError {
   return new AppError("invalid_argument", `Not an inode: ${problem}`);

@@ -152,6 +152,7 @@ function placeInodes(
   metaBytes: number;
   dataBlocks: number;
 } {
+  const { inodes } = index.tree;
   const count = index.inodes.length;
   const plan: InodePlan = {
     sizesBytes,
@@ -165,14 +166,14 @@ function placeInodes(
   const places = new ContentPlaces(blockOf, packing, new DeviceMap(devices, 0));
   let dataBlocks = 0;
   for (let number = 0; number < count; number++) {
-    const inode = index.tree.inodes.get(index.inodes[number]!);
+    const inode = index.inodes[number]!;
     const sizeBytes = sizesBytes[number]!;
     const isCompact =
-      inode.mtimeSeconds === epoch.seconds &&
-      inode.mtimeNanoseconds === epoch.nanoseconds &&
-      fitsCompact(inode.uid, inode.gid, index.linkCounts[number]!, sizeBytes);
-    const headBytes = inodeSizeBytes(!isCompact) + xattrs.bodyBytes(inode.xattrs);
-    const content = planContent(inode, sizeBytes, headBytes, places);
+      inodes.secondsOf(inode) === epoch.seconds &&
+      inodes.nanosecondsOf(inode) === epoch.nanoseconds &&
+      fitsCompact(inodes.uidOf(inode), inodes.gidOf(inode), index.linkCounts[number]!, sizeBytes);
+    const headBytes = inodeSizeBytes(!isCompact) + xattrs.bodyBytes(inodes.xattrsOf(inode));
+    const content = planContent(inodes, inode, sizeBytes, headBytes, places);
     plan.isExtended[number] = isCompact ? 0 : 1;
     plan.layouts[number] = content.layout;
     plan.unions[number] = content.dataBlocks > 0 ? dataBlocks : content.union;

@@ -68,13 +68,13 @@ export async function buildFromBlob(
 /** The layers below are looked at only where the tar leaves something to them. */
 async function readTree(
   tar: AsyncIterable<Uint8Array>,
-  { sink }: ContentPlace,
+  place: ContentPlace,
   { root, lower }: LayerBase,
   chunkBytes: number,
 ): Promise<TarTree> {
-  if (lower.length === 0) return buildTarTree(tar, { sink, chunkBytes, root });
+  if (lower.length === 0) return buildTarTree(tar, { ...place, chunkBytes, root });
   using below = new LowerDirectories(lower);
-  return await buildTarTree(tar, { sink, chunkBytes, root, lower: below });
+  return await buildTarTree(tar, { ...place, chunkBytes, root, lower: below });
 }
 
 /** The same at each call, as the pieces are. */

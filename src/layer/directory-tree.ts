@@ -57,12 +57,13 @@ class TreeReader {
   readonly #frames: Frame[] = [];
   readonly #hardLinks = new Map<bigint, InodeRef>();
   readonly #xattrs = new XattrLists();
-  readonly #tree = new FileTree();
+  readonly #tree: FileTree;
   #device: string | undefined;
   #contentBytes = 0;
 
   constructor(options: ContentOptions) {
     this.#options = options;
+    this.#tree = new FileTree(options.inline);
   }
 
   async read(path: string): Promise<LayerTree> {

@@ -5,6 +5,7 @@
  * @module
  */
 import { AppError } from "../errors.ts";
+import type { ByteStore } from "../erofs/inode-table.ts";
 import { holeChunk, type FileContent } from "../erofs/tree.ts";
 import { chunkUse, type ChunkSink } from "../store/chunk-sink.ts";
 import { defined } from "../util/assert.ts";
@@ -21,6 +22,8 @@ const inlineBytesMax = KiB / 2;
 export interface ContentOptions {
   readonly sink: Pick<ChunkSink, "space" | "put" | "recount">;
   readonly chunkBytes: number;
+  /** Keeps the content that goes into the image; in memory, if it is left out. */
+  readonly inline?: ByteStore | undefined;
 }
 
 /** The bytes of a file. It is asked for ascending offsets only, so a stream can be one. */

@@ -72,7 +72,7 @@ class TarTreeBuilder {
   readonly #lower: LowerLookup;
   readonly #sink: ContentOptions["sink"];
   readonly #isFirst: boolean;
-  readonly #tree = new FileTree();
+  readonly #tree: FileTree;
   readonly #paths: TreePaths;
   readonly #inodes: TarInodes;
   readonly #directoryTimes: DirectoryTime[] = [];
@@ -82,6 +82,7 @@ class TarTreeBuilder {
   constructor(tar: AsyncIterable<Uint8Array>, options: TarTreeOptions) {
     // Containerd passes over global records.
     this.#reader = new TarReader(tar, { globalRecords: "ignore" });
+    this.#tree = new FileTree(options.inline);
     this.#sink = options.sink;
     this.#isFirst = options.lower === undefined;
     this.#lower = new LowerLookup(options.lower);
@@ -217,10 +218,9 @@ function* chunksOf({ inodes, names, root }: FileTree): Generator<ChunkRef, void>
     for (const name of names.of(next)) {
       const inode = names.inodeOf(name);
       if (inodes.isDirectory(inode)) pending.push(inode);
-      const content = isSeen[inode] === 0 ? inodes.contentOf(inode) : undefined;
+      const chunks = isSeen[inode] === 0 ? inodes.chunksOf(inode)?.chunks : undefined;
       isSeen[inode] = 1;
-      if (content?.kind !== "chunks") continue;
-      const { chunks } = content;
+      if (chunks === undefined) continue;
       for (const ref of typeof chunks === "number" ? [chunks] : chunks) {
         if (ref !== holeChunk) yield ref;
       }

@@ -36,6 +36,8 @@ import { imagePath, type StorePaths } from "./paths.ts";
 /** A layer whose content is in the packs and synced. */
 export interface BuiltLayer {
   readonly tree: FileTree;
+  /** What the tree has the content of small files in; to be disposed of with it. */
+  readonly inline: Disposable;
   readonly table: ChunkTable;
   /** Bytes of file content, hard links once, holes left out. */
   readonly contentBytes: number;
