@@ -162,7 +162,7 @@ export class InodeTable {
   #contentOf(ref: InodeRef): FileContent {
     const chunks = this.chunksOf(ref);
     if (chunks !== undefined) return chunks;
-    return { kind: "inline", bytes: Uint8Array.from(this.inlineOf(ref) ?? []) };
+    return { kind: "inline", bytes: Buffer.from(this.inlineOf(ref) ?? []) };
   }
 
   #attributesOf(ref: InodeRef): InodeAttributes {

@@ -9,11 +9,12 @@
  */
 
 const finalRounds = 3;
+const numberBytes = 4;
 const key = crypto.getRandomValues(new Int32Array(2));
 /** `v0` to `v3`. One for the thread, because a call for each name should make no garbage. */
 const state = new Int32Array(4);
 
-/** 32 bits of a number of 32 bits and a byte string. */
+/** 32 bits of a number of 32 bits and a byte string behind it. */
 export function keyedHash(number: number, text: string): number {
   state[0] = key[0]!;
   state[1] = key[1]!;
@@ -22,7 +23,7 @@ export function keyedHash(number: number, text: string): number {
   compress(number);
   let at = 0;
   for (; at + 4 <= text.length; at += 4) compress(wordAt(text, at));
-  let last = text.length << 24;
+  let last = (numberBytes + text.length) << 24;
   for (let shift = 0; at < text.length; at++, shift += 8) last |= text.charCodeAt(at) << shift;
   compress(last);
   state[2] ^= 0xff;
