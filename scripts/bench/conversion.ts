@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { cpSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TestDaemon } from "../../test/support/daemon.ts";
 import { randomBytes } from "../../test/support/random.ts";
 import { SnapshotsClient } from "../../test/support/snapshots-client.ts";
+import { memoryMiB } from "../lib/memory.ts";
 import { binaryFile, say } from "../lib/project.ts";
 import { scratchFolder } from "../lib/temp.ts";
 import { median, percentile, report } from "./figures.ts";
@@ -27,13 +28,6 @@ interface Round {
   readonly statP50Ms: number;
   readonly statP99Ms: number;
   readonly statMaxMs: number;
-}
-
-/** `VmRSS` or `VmHWM` of a process, in MiB. */
-function memoryMiB(pid: number, field: "VmRSS" | "VmHWM"): number {
-  const status = readFileSync(`/proc/${pid}/status`, "latin1");
-  const match = new RegExp(`^${field}:\\s+([0-9]+) kB`, "m").exec(status);
-  return Number(match?.[1] ?? Number.NaN) / 1024;
 }
 
 /** What a layer is converted from: one large file and many small ones, all different. */

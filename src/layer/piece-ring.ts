@@ -6,6 +6,8 @@
  * @module
  */
 
+import { noteWork } from "../util/garbage.ts";
+
 export type SharedBytes = Uint8Array<SharedArrayBuffer>;
 
 /** A buffer by its number, and how much of it is filled. */
@@ -91,6 +93,7 @@ export class PieceFiller {
   #handOver(index: number, lengthBytes: number): void {
     this.#filled.push({ index, lengthBytes });
     this.#wakeTaker?.();
+    noteWork();
   }
 
   /** Undefined once the reading was stopped. */

@@ -132,6 +132,12 @@ export class TestDaemon implements AsyncDisposable {
       .map((line) => String((JSON.parse(line) as { readonly msg?: unknown }).msg));
   }
 
+  /** How many layers the log says were made images; at level `info` or below. */
+  loggedConversions(): number {
+    const start = "successfully auto-converted layer";
+    return this.logMessages().filter((message) => message.startsWith(start)).length;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
   }

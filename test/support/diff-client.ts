@@ -4,7 +4,7 @@
  * @module
  */
 import { credentials, type ServiceError } from "@grpc/grpc-js";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { blobFile } from "../../src/containerd/content-store.ts";
 import { parseDigest } from "../../src/containerd/descriptor.ts";
@@ -15,8 +15,11 @@ import {
 import type { Descriptor } from "../../src/rpc/gen/containerd/types/descriptor.ts";
 import type { Mount } from "../../src/rpc/gen/containerd/types/mount.ts";
 import { defined } from "../../src/util/assert.ts";
+import { toHex } from "../../src/util/bytes.ts";
+import { sha256OfFile } from "../../src/util/file-hash.ts";
 import { sha256 } from "./image/oci.ts";
 
+export const tarLayerType = "application/vnd.oci.image.layer.v1.tar";
 export const gzipLayerType = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 export function descriptorOf(blob: Uint8Array, mediaType = gzipLayerType): Descriptor {
@@ -36,6 +39,15 @@ export class ContentFolder {
     const path = this.#path(digest);
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, blob);
+  }
+
+  /** Puts a blob that is a file of the same file system; returns what containerd calls it by. */
+  putFile(file: string, mediaType: string): Descriptor {
+    const digest = `sha256:${toHex(sha256OfFile(file))}`;
+    const path = this.#path(digest);
+    mkdirSync(dirname(path), { recursive: true });
+    linkSync(file, path);
+    return { mediaType, digest, size: BigInt(statSync(file).size), annotations: new Map() };
   }
 
   remove(digest: string): void {
