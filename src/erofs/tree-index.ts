@@ -58,21 +58,23 @@ export class TreeIndex {
 
   directory(number: number): DirectoryIndex {
     const start = this.#starts[number]!;
-    const count = this.#counts[number]!;
+    const end = start + this.#counts[number]!;
     const names: ByteString[] = [];
-    const children = new Uint32Array(count + 2);
-    const add = (name: ByteString, child: number) => (children[names.push(name) - 1] = child);
-    let isSelfIn = false;
-    let isParentIn = false;
-    for (let at = start; at < start + count; at++) {
+    const children = new Uint32Array(end - start + 2);
+    const add = (name: ByteString, child: number): void => {
+      children[names.length] = child;
+      names.push(name);
+    };
+    const dots = [
+      { name: selfName, child: number },
+      { name: parentName, child: this.#parents[number]! },
+    ];
+    for (let at = start; at < end; at++) {
       const name = this.tree.names.textOf(this.#names[at]!);
-      if (!isSelfIn && name > selfName) isSelfIn = add(selfName, number) >= 0;
-      if (!isParentIn && name > parentName)
-        isParentIn = add(parentName, this.#parents[number]!) >= 0;
+      while (dots.length > 0 && dots[0]!.name < name) add(dots[0]!.name, dots.shift()!.child);
       add(name, this.#numberOf(this.#names[at]!));
     }
-    if (!isSelfIn) add(selfName, number);
-    if (!isParentIn) add(parentName, this.#parents[number]!);
+    for (const dot of dots) add(dot.name, dot.child);
     return { names, children };
   }
 
