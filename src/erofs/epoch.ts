@@ -27,7 +27,8 @@ export function chooseEpoch(
   const counts = new Map<number | string, { count: number; time: Timestamp }>();
   for (let number = 0; number < inodes.length; number++) {
     const inode = inodes[number]!;
-    const [uid, gid] = [tree.inodes.uidOf(inode), tree.inodes.gidOf(inode)];
+    const uid = tree.inodes.uidOf(inode);
+    const gid = tree.inodes.gidOf(inode);
     if (!fitsCompact(uid, gid, linkCounts[number]!, sizesBytes[number]!)) continue;
     const seconds = tree.inodes.secondsOf(inode);
     const nanoseconds = tree.inodes.nanosecondsOf(inode);

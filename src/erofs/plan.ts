@@ -92,6 +92,7 @@ export function planImage(tree: FileTree, options: PlanOptions): ImagePlan {
   const sizesBytes = new Float64Array(index.inodes.length);
   for (let number = 0; number < sizesBytes.length; number++) {
     sizesBytes[number] = sizeBytesOf(index, number);
+    noteRows();
   }
   const epoch = chooseEpoch(index, sizesBytes);
   const { inodes, packed, metaBytes, dataBlocks } = placeInodes(
