@@ -10,13 +10,16 @@
  */
 import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { KiB, MiB } from "../util/bytes.ts";
+import { KiB } from "../util/bytes.ts";
 
 const bdiFolder = "/sys/class/bdi";
 /** A mount of files has a device without a number, named by super_setup_bdi() in fs/super.c. */
 const anonymousName = /^erofs-\d+$/;
-/** More reads no faster, and a page fault of a program would bring in more than it wants. */
-const readaheadBytes = MiB;
+/**
+ * Readers that announce to read in order (posix_fadvise) get twice as much. Windows of 2 MiB were
+ * measured to be as fast or, every other time, three times slower.
+ */
+const readaheadBytes = 512 * KiB;
 
 /** Mounts with `mount`, then sets how far is read ahead at `target`; where it cannot, no matter. */
 export function withReadahead<Result>(target: string, mount: () => Result): Result {
