@@ -1,6 +1,6 @@
 /**
- * Opens the tar in a blob in a thread of its own, so that decompressing and hashing the blob take
- * no time from what is done with the tar.
+ * Opens the tar in a blob with two threads beside the one that calls: one reads and decompresses,
+ * one hashes what came out. Each of them and the taking apart of the tar cost about the same.
  *
  * This file and `decoder.ts` must lie in `src/` itself, as `workers.ts` says.
  *
@@ -10,10 +10,10 @@ import type { DecoderRequest } from "./decoder.ts";
 import { AppError, describeError } from "./errors.ts";
 import type { BlobSource, ReadElsewhere } from "./layer/blob-bytes.ts";
 import type { FilledBuffer, SharedBytes } from "./layer/piece-ring.ts";
-import { LocalTarStream, type TarStream } from "./layer/tar-stream.ts";
+import { openTarHere, type TarStream } from "./layer/tar-stream.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
 import { KiB, MiB } from "./util/bytes.ts";
-import { ThreadChannel } from "./util/thread-channel.ts";
+import { type Handlers, ThreadChannel } from "./util/thread-channel.ts";
 
 /** A smaller blob is decoded before a thread has started. */
 const threadBytesMin = MiB;
@@ -23,8 +23,8 @@ const bufferBytes = 512 * KiB;
 
 /** As `OpenTar`; a small blob is read in the thread that calls. */
 export async function openTar(blob: BlobSource, read: ReadElsewhere): Promise<TarStream> {
-  if (blob.sizeBytes < threadBytesMin) return LocalTarStream.open(blob, read);
-  const stream = new DecoderThread(read);
+  if (blob.sizeBytes < threadBytesMin) return openTarHere(blob, read);
+  const stream = new ThreadedTarStream(read);
   try {
     await stream.open(blob);
     return stream;
@@ -34,22 +34,12 @@ export async function openTar(blob: BlobSource, read: ReadElsewhere): Promise<Ta
   }
 }
 
-class DecoderThread implements TarStream {
-  readonly #worker: Worker;
+class DecoderThread {
+  readonly #worker = new Worker(new URL("./decoder.ts", import.meta.url).href);
   readonly #channel: ThreadChannel;
-  readonly #buffers: readonly SharedBytes[];
-  readonly #pieces: AsyncGenerator<Uint8Array, void>;
 
-  constructor(read: ReadElsewhere) {
-    this.#buffers = Array.from(
-      { length: buffersCount },
-      () => new Uint8Array(new SharedArrayBuffer(bufferBytes)),
-    );
-    this.#worker = new Worker(new URL("./decoder.ts", import.meta.url).href);
-    this.#channel = new ThreadChannel((message) => this.#worker.postMessage(message), {
-      read: (request: { offsetBytes: number; lengthBytes: number }) =>
-        read(request.offsetBytes, request.lengthBytes),
-    });
+  constructor(handlers: Handlers) {
+    this.#channel = new ThreadChannel((message) => this.#worker.postMessage(message), handlers);
     this.#worker.addEventListener("message", (event: MessageEvent<unknown>) => {
       this.#channel.receive(event.data);
     });
@@ -57,11 +47,41 @@ class DecoderThread implements TarStream {
       const reason = event.message || describeError(event.error);
       this.#channel.close(new AppError("internal", `A decoder thread died: ${reason}`));
     });
+  }
+
+  call<Result>(name: string, argument?: unknown): Promise<Result> {
+    return this.#channel.call<Result>(name, argument);
+  }
+
+  terminate(): void {
+    this.#worker.terminate();
+  }
+}
+
+class ThreadedTarStream implements TarStream {
+  readonly #buffers: readonly SharedBytes[];
+  readonly #decoder: DecoderThread;
+  readonly #hasher: DecoderThread;
+  readonly #pieces: AsyncGenerator<Uint8Array, void>;
+
+  constructor(read: ReadElsewhere) {
+    this.#buffers = Array.from(
+      { length: buffersCount },
+      () => new Uint8Array(new SharedArrayBuffer(bufferBytes)),
+    );
+    this.#decoder = new DecoderThread({
+      read: (request: { offsetBytes: number; lengthBytes: number }) =>
+        read(request.offsetBytes, request.lengthBytes),
+    });
+    this.#hasher = new DecoderThread({});
     this.#pieces = this.#takeAll();
   }
 
-  open(blob: BlobSource): Promise<void> {
-    return this.#channel.call("open", { blob, buffers: this.#buffers } satisfies DecoderRequest);
+  async open(blob: BlobSource): Promise<void> {
+    await Promise.all([
+      this.#decoder.call("decode", { blob, buffers: this.#buffers } satisfies DecoderRequest),
+      this.#hasher.call("hash", this.#buffers),
+    ]);
   }
 
   pieces(): AsyncIterable<Uint8Array> {
@@ -70,27 +90,32 @@ class DecoderThread implements TarStream {
   }
 
   verify(): Promise<void> {
-    return this.#channel.call("verify");
+    return this.#decoder.call("verify");
   }
 
   facts(): Promise<AppliedBlob> {
-    return this.#channel.call("facts");
+    return this.#hasher.call("facts");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      await this.#channel.call("close");
+      await this.#decoder.call("close");
     } finally {
-      this.#worker.terminate();
+      this.#decoder.terminate();
+      this.#hasher.terminate();
     }
   }
 
   async *#takeAll(): AsyncGenerator<Uint8Array, void> {
     const take = (returned?: number) =>
-      this.#channel.call<FilledBuffer | undefined>("take", returned);
+      this.#decoder.call<FilledBuffer | undefined>("take", returned);
     let filled = await take();
     while (filled !== undefined) {
+      const hashed = this.#hasher.call("update", filled);
+      // Nobody may come back for it: then what was hashed is not asked for either.
+      hashed.catch(() => undefined);
       yield this.#buffers[filled.index]!.subarray(0, filled.lengthBytes);
+      await hashed;
       filled = await take(filled.index);
     }
   }

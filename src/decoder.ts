@@ -1,12 +1,12 @@
 /**
- * The entry of a decoder thread: reads, decompresses and hashes one blob for the thread that made
- * it, which takes the layer apart meanwhile.
+ * The entry of a thread that does one of two things with a blob, for the thread that made it and
+ * takes the layer apart meanwhile: reads and decompresses it, or hashes what is in it.
  *
  * @module
  */
 import type { BlobSource } from "./layer/blob-bytes.ts";
 import { type FilledBuffer, PieceFiller, type SharedBytes } from "./layer/piece-ring.ts";
-import { LocalTarStream } from "./layer/tar-stream.ts";
+import { DecodedBlob, TarHasher } from "./layer/tar-stream.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
 import { defined } from "./util/assert.ts";
 import { ThreadChannel } from "./util/thread-channel.ts";
@@ -18,23 +18,21 @@ export interface DecoderRequest {
 
 declare const self: Worker;
 
-let openStream: LocalTarStream | undefined;
+let openBlob: DecodedBlob | undefined;
 let openFiller: PieceFiller | undefined;
-
-function stream(): LocalTarStream {
-  return defined(openStream, "the blob of the decoder");
-}
+let sharedBuffers: readonly SharedBytes[] = [];
+const hasher = new TarHasher();
 
 function filler(): PieceFiller {
   return defined(openFiller, "the blob of the decoder");
 }
 
 const handlers = {
-  async open({ blob, buffers }: DecoderRequest): Promise<void> {
-    openStream = await LocalTarStream.open(blob, (offsetBytes, lengthBytes) =>
+  async decode({ blob, buffers }: DecoderRequest): Promise<void> {
+    openBlob = await DecodedBlob.open(blob, (offsetBytes, lengthBytes) =>
       channel.call<Uint8Array>("read", { offsetBytes, lengthBytes }),
     );
-    openFiller = new PieceFiller(openStream.pieces(), buffers);
+    openFiller = new PieceFiller(openBlob.pieces(), buffers);
   },
 
   take(returned: number | undefined): Promise<FilledBuffer | undefined> {
@@ -43,16 +41,24 @@ const handlers = {
 
   async verify(): Promise<void> {
     await filler().stop();
-    await stream().verify();
-  },
-
-  facts(): Promise<AppliedBlob> {
-    return stream().facts();
+    await defined(openBlob, "the blob of the decoder").verify();
   },
 
   async close(): Promise<void> {
     await openFiller?.stop();
-    await openStream?.[Symbol.asyncDispose]();
+    await openBlob?.[Symbol.asyncDispose]();
+  },
+
+  hash(buffers: readonly SharedBytes[]): void {
+    sharedBuffers = buffers;
+  },
+
+  update({ index, lengthBytes }: FilledBuffer): void {
+    hasher.update(defined(sharedBuffers[index], "a buffer").subarray(0, lengthBytes));
+  },
+
+  facts(): AppliedBlob {
+    return hasher.facts();
   },
 };
 

@@ -20,20 +20,33 @@ export interface TarStream extends AsyncDisposable {
   pieces(): AsyncIterable<Uint8Array>;
   /** Reads what is left of the blob; rejects with `data_loss` if its digest is another one. */
   verify(): Promise<void>;
-  /** Of all the pieces that there were. */
+  /** Of all the pieces that there were. To be asked once. */
   facts(): Promise<AppliedBlob>;
 }
 
 /** Opens the tar in a blob; `read` is for a blob that is no file. */
 export type OpenTar = (blob: BlobSource, read: ReadElsewhere) => Promise<TarStream>;
 
-/** Reads, decompresses and hashes in the thread that calls. */
-export class LocalTarStream implements TarStream {
+/** Finds out what there is to know of a tar from its bytes. */
+export class TarHasher {
+  readonly #hasher = new Bun.CryptoHasher("sha256");
+  #sizeBytes = 0;
+
+  update(piece: Uint8Array): void {
+    this.#hasher.update(piece);
+    this.#sizeBytes += piece.length;
+  }
+
+  facts(): AppliedBlob {
+    return { diffId: `sha256:${this.#hasher.digest("hex")}`, tarBytes: this.#sizeBytes };
+  }
+}
+
+/** A blob that is decompressed; its own digest is found out, not the one of what is in it. */
+export class DecodedBlob implements AsyncDisposable {
   readonly #blob: BlobSource;
   readonly #bytes: BlobBytes;
-  readonly #hasher = new Bun.CryptoHasher("sha256");
   readonly #pieces: AsyncGenerator<Uint8Array, void>;
-  #sizeBytes = 0;
 
   private constructor(blob: BlobSource, bytes: BlobBytes) {
     this.#blob = blob;
@@ -41,8 +54,8 @@ export class LocalTarStream implements TarStream {
     this.#pieces = this.#readAll();
   }
 
-  static async open(blob: BlobSource, read: ReadElsewhere): Promise<LocalTarStream> {
-    return new LocalTarStream(blob, await BlobBytes.open(blob, read));
+  static async open(blob: BlobSource, read: ReadElsewhere): Promise<DecodedBlob> {
+    return new DecodedBlob(blob, await BlobBytes.open(blob, read));
   }
 
   pieces(): AsyncIterable<Uint8Array> {
@@ -54,24 +67,37 @@ export class LocalTarStream implements TarStream {
     return this.#bytes.verify();
   }
 
-  facts(): Promise<AppliedBlob> {
-    const diffId = `sha256:${this.#hasher.digest("hex")}`;
-    return Promise.resolve({ diffId, tarBytes: this.#sizeBytes });
-  }
-
   [Symbol.asyncDispose](): Promise<void> {
     return this.#bytes[Symbol.asyncDispose]();
   }
 
   async *#readAll(): AsyncGenerator<Uint8Array, void> {
+    let sizeBytes = 0;
     for await (const piece of decompress(this.#bytes.pieces())) {
-      this.#sizeBytes += piece.length;
-      if (this.#sizeBytes > tarBytesMax) {
+      sizeBytes += piece.length;
+      if (sizeBytes > tarBytesMax) {
         const problem = `Blob "${this.#blob.digest}" holds more than 4 TiB`;
         throw new AppError("resource_exhausted", problem);
       }
-      this.#hasher.update(piece);
       yield piece;
     }
   }
+}
+
+/** Reads, decompresses and hashes in the thread that calls; as `OpenTar`. */
+export async function openTarHere(blob: BlobSource, read: ReadElsewhere): Promise<TarStream> {
+  const decoded = await DecodedBlob.open(blob, read);
+  const hasher = new TarHasher();
+  const iterator = decoded.pieces()[Symbol.asyncIterator]();
+  const next = async () => {
+    const result = await iterator.next();
+    if (result.done !== true) hasher.update(result.value);
+    return result;
+  };
+  return {
+    pieces: () => ({ [Symbol.asyncIterator]: () => ({ next }) }),
+    verify: () => decoded.verify(),
+    facts: () => Promise.resolve(hasher.facts()),
+    [Symbol.asyncDispose]: () => decoded[Symbol.asyncDispose](),
+  };
 }

@@ -331,7 +331,7 @@ export class ChunkSink implements AsyncDisposable {
       return false;
     }
     assert(blocks === blocksFor(chunk.sizeBytes), "a raw chunk has the blocks of its content");
-    writer.write(block, this.#paddedOf(chunk));
+    writer.restore(block, this.#paddedOf(chunk));
     this.restoredChunks += 1;
     return true;
   }

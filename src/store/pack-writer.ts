@@ -3,11 +3,41 @@
  *
  * @module
  */
-import { closeSync, fdatasyncSync, openSync, writeSync } from "node:fs";
+import { closeSync, fdatasyncSync, openSync, writeSync, writev } from "node:fs";
+import { promisify } from "node:util";
 import { seekHole, startWriteback } from "../../ffi/file.ts";
 import { AppError, describeError } from "../errors.ts";
 import { blockBytes, packOfBlock, packOffsetBytes, type BlockAddress } from "./layout.ts";
 import { packPath, type StorePaths } from "./paths.ts";
+
+const writevAsync = promisify(writev);
+/** IOV_MAX of include/uapi/linux/uio.h (UIO_MAXIOV): buffers of one pwritev(2). */
+const vectorsMax = 1024;
+
+/** The number of bytes. */
+async function writeAll(
+  file: number,
+  pieces: readonly Uint8Array[],
+  start: number,
+): Promise<number> {
+  const left = [...pieces];
+  let position = start;
+  while (left.length > 0) {
+    const written = await writevAsync(file, left.slice(0, vectorsMax), position);
+    position += written.bytesWritten;
+    dropWritten(left, written.bytesWritten);
+  }
+  return position - start;
+}
+
+/** Takes from the front of the pieces what was written, which may end within one. */
+function dropWritten(pieces: Uint8Array[], writtenBytes: number): void {
+  let count = 0;
+  let rest = writtenBytes;
+  while (count < pieces.length && rest >= pieces[count]!.length) rest -= pieces[count++]!.length;
+  pieces.splice(0, count);
+  if (rest > 0) pieces[0] = pieces[0]!.subarray(rest);
+}
 
 export class PackWriter {
   readonly #paths: StorePaths;
@@ -17,21 +47,35 @@ export class PackWriter {
     this.#paths = paths;
   }
 
-  /** Writes whole blocks; a full disk is `resource_exhausted`. */
-  write(block: BlockAddress, bytes: Uint8Array): void {
+  /**
+   * Writes whole blocks, one piece behind the other; they must not change meanwhile. A full disk is
+   * `resource_exhausted`. The copy to the page cache is made by a thread of the runtime.
+   */
+  async write(block: BlockAddress, pieces: readonly Uint8Array[]): Promise<void> {
     const packId = packOfBlock(block);
     const file = this.#open(packId);
-    let position = packOffsetBytes(block);
-    let at = 0;
-    while (at < bytes.length) {
-      const written = this.#guard(packId, () =>
-        writeSync(file, bytes, at, bytes.length - at, position),
-      );
-      at += written;
-      position += written;
+    const start = packOffsetBytes(block);
+    try {
+      const lengthBytes = await writeAll(file, pieces, start);
+      // At once, not at the sync: the disk works while the next content is compressed.
+      startWriteback(file, start, lengthBytes);
+    } catch (error) {
+      throw this.#failure(packId, error);
     }
-    // At once, not at the sync: the disk works while the next content is compressed.
-    this.#guard(packId, () => startWriteback(file, packOffsetBytes(block), bytes.length));
+  }
+
+  /** Writes whole blocks again where they were lost, at once. */
+  restore(block: BlockAddress, bytes: Uint8Array): void {
+    const packId = packOfBlock(block);
+    const file = this.#open(packId);
+    const start = packOffsetBytes(block);
+    try {
+      for (let at = 0; at < bytes.length;) {
+        at += writeSync(file, bytes, at, bytes.length - at, start + at);
+      }
+    } catch (error) {
+      throw this.#failure(packId, error);
+    }
   }
 
   /** Whether the file system has data in each of the blocks; lost content reads as zeros. */
@@ -43,7 +87,13 @@ export class PackWriter {
 
   /** Returns when all that was written is on the disk. */
   sync(): void {
-    for (const [packId, file] of this.#files) this.#guard(packId, () => fdatasyncSync(file));
+    for (const [packId, file] of this.#files) {
+      try {
+        fdatasyncSync(file);
+      } catch (error) {
+        throw this.#failure(packId, error);
+      }
+    }
   }
 
   close(): void {
@@ -60,12 +110,8 @@ export class PackWriter {
     return file;
   }
 
-  #guard<T>(packId: number, operation: () => T): T {
-    try {
-      return operation();
-    } catch (error) {
-      throw storageError(`write pack "${packPath(this.#paths, packId)}"`, error);
-    }
+  #failure(packId: number, cause: unknown): AppError {
+    return storageError(`write pack "${packPath(this.#paths, packId)}"`, cause);
   }
 }
 

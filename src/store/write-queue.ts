@@ -62,11 +62,10 @@ export class WriteQueue {
     const total = counts.reduce((sum, count) => sum + count, 0);
     if (total === 0 || this.#failure !== undefined) return;
     let block = await this.#reserve(total);
-    let at = block;
-    for (const piece of joinNeighbours(writes.flatMap(({ pieces }) => pieces))) {
-      this.#writer.write(at, piece);
-      at += piece.length / blockBytes;
-    }
+    await this.#writer.write(
+      block,
+      writes.flatMap(({ pieces }) => pieces),
+    );
     for (const [index, { settle }] of writes.entries()) {
       settle(block);
       block += counts[index]!;
@@ -76,21 +75,4 @@ export class WriteQueue {
 
 function blocksOf(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, piece) => sum + piece.length, 0) / blockBytes;
-}
-
-/** Pieces that lie side by side in one buffer become one. */
-function joinNeighbours(pieces: readonly Uint8Array[]): Uint8Array[] {
-  const joined: Uint8Array[] = [];
-  for (const piece of pieces) {
-    const last = joined.at(-1);
-    const isNeighbour =
-      last?.buffer === piece.buffer && last.byteOffset + last.length === piece.byteOffset;
-    if (isNeighbour) joined.pop();
-    joined.push(
-      isNeighbour
-        ? new Uint8Array(last.buffer, last.byteOffset, last.length + piece.length)
-        : piece,
-    );
-  }
-  return joined;
 }

@@ -15,6 +15,7 @@ import {
 } from "../../../src/store/layout.ts";
 import { PackWriter } from "../../../src/store/pack-writer.ts";
 import { packPath, storePaths, type StorePaths } from "../../../src/store/paths.ts";
+import { describeError } from "../../../src/errors.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { randomBytes } from "../../support/random.ts";
 import { rejection } from "../../support/rejection.ts";
@@ -61,7 +62,7 @@ class Fixture implements Disposable {
   }
 
   write(block: number, bytes: Uint8Array): void {
-    this.#writer.write(block, bytes);
+    this.#writer.restore(block, bytes);
   }
 
   read(block: number, length: number): Buffer {
@@ -152,7 +153,8 @@ describe("ChunkSink", () => {
   test("rejects with the pack's name when the pack cannot be written", async () => {
     using fixture = new Fixture();
     const writer = new PackWriter({ ...fixture.paths, packs: "/nonexistent" });
-    expect(() => writer.write(firstBlockOfPack(1), content(1, 4096))).toThrow("1.pack");
+    const failure = await rejection(writer.write(firstBlockOfPack(1), [content(1, 4096)]));
+    expect(describeError(failure)).toContain("1.pack");
   });
 });
 
@@ -242,5 +244,17 @@ describe("isZero()", () => {
     expect(isZero(bytes)).toBe(true);
     bytes[length - 1] = 1;
     expect(isZero(bytes)).toBe(false);
+  });
+});
+
+describe("PackWriter", () => {
+  test("writes more pieces than one call takes, in order", async () => {
+    using fixture = new Fixture();
+    const pieces = Array.from({ length: 1500 }, (_, index) => content(index, 4096));
+    const writer = new PackWriter(fixture.paths);
+    await writer.write(firstBlockOfPack(1), pieces);
+    writer.close();
+    const whole = Buffer.concat(pieces);
+    expect(fixture.read(firstBlockOfPack(1), whole.length).equals(whole)).toBe(true);
   });
 });
