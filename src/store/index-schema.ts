@@ -109,4 +109,15 @@ CREATE TABLE layer_blobs (
 CREATE INDEX layer_blobs_by_layer ON layer_blobs (layer);
 `;
 
-export const indexMigrations: readonly string[] = [initial, compressedContent, layerBlobs];
+const layerBuilders = `
+-- Who wrote the image: ours has its content in packs, that of mkfs.erofs all of it in itself.
+ALTER TABLE layers ADD COLUMN builder TEXT NOT NULL DEFAULT 'native'
+  CHECK (builder IN ('native', 'mkfs'));
+`;
+
+export const indexMigrations: readonly string[] = [
+  initial,
+  compressedContent,
+  layerBlobs,
+  layerBuilders,
+];

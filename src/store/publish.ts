@@ -18,7 +18,7 @@ import { sha256OfFile } from "../util/file-hash.ts";
 import { insertRows } from "../util/sqlite.ts";
 import { syncFolder } from "../util/sync-folder.ts";
 import type { ChunkTable } from "./chunk-table.ts";
-import { type BundleRow, findLayerByImage } from "./index-database.ts";
+import { type BundleRow, findLayerByImage, type LayerBuilder } from "./index-database.ts";
 import { enterLayerBlob, type BlobRow } from "./layer-blobs.ts";
 import {
   type BlockAddress,
@@ -42,6 +42,8 @@ export interface BuiltLayer {
   readonly restoredChunks: number;
   /** What the layer was made of, if that alone tells its content. */
   readonly blob?: Omit<BlobRow, "layer"> | undefined;
+  /** Written and synced already, with all content in it; undefined: to be written. */
+  readonly image?: ImageFile | undefined;
 }
 
 export interface PublishedLayer {
@@ -55,13 +57,15 @@ export interface PublishedLayer {
   readonly restoredChunks: number;
 }
 
-interface ImageFile {
+/** An image under a temporary name in the folder of images. */
+export interface ImageFile {
   readonly path: string;
   readonly sha256: Uint8Array;
   readonly sizeBytes: number;
   readonly diskBytes: number;
   readonly inodes: number;
   readonly packs: readonly number[];
+  readonly builder: LayerBuilder;
 }
 
 /**
@@ -76,7 +80,7 @@ export function publishLayer(
 ): PublishedLayer {
   const unneededChunks = settleAddresses(database, layer.table);
   const { restoredChunks } = layer;
-  const image = writeImage(database, paths, layer);
+  const image = layer.image ?? writeImage(database, paths, layer);
   try {
     const existing = findLayerByImage(database, image.sha256);
     const reused = existing !== undefined;
@@ -160,6 +164,7 @@ function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): I
       diskBytes: fstatSync(file).blocks * 512,
       inodes: plan.index.inodes.length,
       packs: packIds,
+      builder: "native",
     };
   } catch (error) {
     rmSync(path, { force: true });
@@ -198,7 +203,7 @@ function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): n
   for (let ref = 0; ref < table.length; ref++) uses += table.usesOf(ref);
   const statement = database.query(
     `INSERT INTO layers (image_sha256, image_bytes, inodes, content_bytes, chunk_uses, packs,
-       created_ns) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+       created_ns, builder) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const result = statement.run(
     image.sha256,
@@ -208,6 +213,7 @@ function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): n
     uses,
     image.packs.join(","),
     realtimeNs(),
+    image.builder,
   );
   return Number(result.lastInsertRowid);
 }

@@ -1,0 +1,101 @@
+/**
+ * Runs mkfs.erofs as a child of this thread, which goes on with its events meanwhile.
+ *
+ * @module
+ */
+import { AppError } from "../errors.ts";
+import { KiB } from "../util/bytes.ts";
+
+/** What is kept of its messages: the last ones tell why it failed. */
+const messageBytesMax = 4 * KiB;
+/** As `strerror(ENOSPC)` and `strerror(EDQUOT)` say it; mkfs.erofs has one exit code for all. */
+const fullDiskPattern = /No space left on device|Disk quota exceeded/;
+
+export interface MkfsRun {
+  readonly command: readonly string[];
+  /** Where it keeps the content of a tar while it reads it. */
+  readonly scratchFolder: string;
+  /** Goes to its standard input. */
+  readonly input?: Iterable<Uint8Array>;
+  /** Kills it. */
+  readonly signal: AbortSignal;
+}
+
+/** mkfs.erofs ran and failed, though not for want of space: the layer may be built otherwise. */
+export class MkfsError extends AppError {
+  override readonly name = "MkfsError";
+
+  constructor(message: string) {
+    super("internal", message);
+  }
+}
+
+/**
+ * Resolves when the image is written; rejects with `cancelled` after `signal`, with
+ * `resource_exhausted` for a full disk, else with MkfsError, and with what `input` throws. The
+ * child is gone then.
+ */
+export async function runMkfs({ command, scratchFolder, input, signal }: MkfsRun): Promise<void> {
+  refuseCancelled(signal);
+  const child = Bun.spawn([...command], {
+    stdin: input === undefined ? "ignore" : "pipe",
+    stdout: "ignore",
+    stderr: "pipe",
+    cwd: "/",
+    // Messages that can be told apart; times only from the files.
+    env: { PATH: process.env["PATH"] ?? "", LC_ALL: "C", TMPDIR: scratchFolder },
+    signal,
+    killSignal: "SIGKILL",
+  });
+  try {
+    const messages = lastOf(child.stderr);
+    if (input !== undefined && child.stdin !== undefined) {
+      await feed(child.stdin, input, child.exited);
+    }
+    const exitCode = await child.exited;
+    refuseCancelled(signal);
+    if (exitCode === 0) return;
+    throw failureOf(command, child.signalCode ?? `exit code ${exitCode}`, await messages);
+  } finally {
+    child.kill("SIGKILL");
+    await child.exited;
+  }
+}
+
+function refuseCancelled(signal: AbortSignal): void {
+  if (signal.aborted) throw new AppError("cancelled", "Nobody waits for the image any more");
+}
+
+/** Writes until there is no more, or the child has ended and nobody reads any more. */
+async function feed(stdin: Bun.FileSink, input: Iterable<Uint8Array>, ended: Promise<unknown>) {
+  let hasEnded = false;
+  const end = ended.then(() => (hasEnded = true));
+  try {
+    for (const piece of input) {
+      if (hasEnded) return;
+      stdin.write(piece);
+      await Promise.race([stdin.flush(), end]);
+    }
+    await Promise.race([stdin.end(), end]);
+  } catch (error) {
+    // Why it stopped reading, its messages and exit code tell.
+    if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+  }
+}
+
+/** Reads to the end, and keeps that. */
+async function lastOf(stream: ReadableStream<Uint8Array>): Promise<string> {
+  let kept = Buffer.alloc(0);
+  for await (const piece of stream) {
+    kept = Buffer.from(Buffer.concat([kept, piece]).subarray(-messageBytesMax));
+  }
+  return kept.toString("utf8").trim();
+}
+
+function failureOf(command: readonly string[], end: string, messages: string): AppError {
+  const what = `${command[0]} ended with ${end}: ${messages}`;
+  if (!fullDiskPattern.test(messages)) return new MkfsError(what);
+  return new AppError("resource_exhausted", `Cannot write an image: no space left; ${what}`, {
+    remedy: "remove images or enlarge the file system of the root",
+  });
+}
