@@ -11,6 +11,8 @@ import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError } from "./errors.ts";
 import { buildFromBlob, type BlobBuild } from "./layer/apply.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
+import { type MkfsRequest, type MkfsResult, probeMkfs } from "./mkfs/probe.ts";
+import type { MkfsTool } from "./mkfs/tool.ts";
 import type { ImageFiles, MountMode } from "./mount/contract.ts";
 import { mountImage, unmountTarget } from "./mount/erofs-mount.ts";
 import {
@@ -37,6 +39,8 @@ export interface WorkerConfiguration {
   readonly chunkBytes: number;
   /** How new content is compressed; undefined: not at all, or not known yet. */
   readonly codec: ExtentCodec | undefined;
+  /** Writes images in our place. */
+  readonly mkfs: MkfsTool | undefined;
 }
 
 interface MountRequest {
@@ -51,7 +55,8 @@ declare const self: Worker;
 let configuration: WorkerConfiguration | undefined;
 let openDatabase: Database | undefined;
 const builtLayers = new Map<number, BuiltLayer>();
-const cancelledJobs = new Set<number>();
+/** Builds under way; aborted when nobody waits for one any more. */
+const jobs = new Map<number, AbortController>();
 
 function paths(): StorePaths {
   return defined(configuration, "the worker's configuration").paths;
@@ -63,9 +68,23 @@ function database(): Database {
 }
 
 function environment(job: number): BuildEnvironment {
-  const { chunkBytes, codec } = defined(configuration, "the worker's configuration");
+  const { chunkBytes, codec, mkfs: tool } = defined(configuration, "the worker's configuration");
   const reserve = (count: number) => channel.call<number>("reserve", { job, count });
-  return { database: database(), paths: paths(), chunkBytes, codec, reserve };
+  const signal = jobs.get(job)?.signal ?? AbortSignal.abort();
+  const onFallback = (reason: string) => void channel.call("noteFallback", reason);
+  const mkfs = tool === undefined ? undefined : { tool, signal, onFallback };
+  return { database: database(), paths: paths(), chunkBytes, codec, reserve, mkfs };
+}
+
+/** Runs a build, which `cancel` can end meanwhile. */
+async function runJob<T>(job: number, task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  jobs.set(job, controller);
+  try {
+    return await task(controller.signal);
+  } finally {
+    jobs.delete(job);
+  }
 }
 
 const handlers = {
@@ -73,30 +92,29 @@ const handlers = {
     configuration = next;
   },
 
-  async buildFromDirectory(request: { job: number; directory: string }): Promise<void> {
-    const built = await buildFromDirectory(environment(request.job), request.directory);
-    builtLayers.set(request.job, built);
+  buildFromDirectory({ job, directory }: { job: number; directory: string }): Promise<void> {
+    return runJob(job, async () => {
+      builtLayers.set(job, await buildFromDirectory(environment(job), directory));
+    });
   },
 
-  async buildFromBlob(request: BlobBuild & { job: number }): Promise<AppliedBlob> {
+  buildFromBlob(request: BlobBuild & { job: number }): Promise<AppliedBlob> {
     const { job } = request;
-    try {
+    return runJob(job, async (signal) => {
       const { layer, applied } = await buildFromBlob(environment(job), request, {
-        isCancelled: () => cancelledJobs.has(job),
+        isCancelled: () => signal.aborted,
         read: (offsetBytes, lengthBytes) =>
           channel.call<Uint8Array>("readBlob", { job, offsetBytes, lengthBytes }),
         openTar,
       });
       builtLayers.set(job, layer);
       return applied;
-    } finally {
-      cancelledJobs.delete(job);
-    }
+    });
   },
 
   /** Nobody waits for the build any more. */
   cancel(job: number): void {
-    cancelledJobs.add(job);
+    jobs.get(job)?.abort();
   },
 
   publish(job: number): PublishedLayer {
@@ -153,6 +171,10 @@ const handlers = {
 
   probeCompression(request: CompressionRequest): Promise<CompressionResult> {
     return probeCompression(request, paths().root);
+  },
+
+  probeMkfs(request: MkfsRequest): Promise<MkfsResult> {
+    return probeMkfs(request, paths().root);
   },
 
   mount(request: MountRequest): void {

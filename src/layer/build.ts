@@ -8,6 +8,12 @@
  */
 import type { Database } from "bun:sqlite";
 import type { ExtentCodec } from "../erofs/extent-codec.ts";
+import { describeError } from "../errors.ts";
+import { ContentSpool } from "../mkfs/content-spool.ts";
+import { makeImage } from "../mkfs/image.ts";
+import { moveContent } from "../mkfs/move-content.ts";
+import { MkfsError } from "../mkfs/run.ts";
+import type { MkfsTool } from "../mkfs/tool.ts";
 import { ChunkSink } from "../store/chunk-sink.ts";
 import { ChunkTable } from "../store/chunk-table.ts";
 import type { BlockAddress } from "../store/layout.ts";
@@ -15,6 +21,7 @@ import { PackWriter } from "../store/pack-writer.ts";
 import type { StorePaths } from "../store/paths.ts";
 import { publishLayer, type BuiltLayer, type PublishedLayer } from "../store/publish.ts";
 import { readTree, type LayerTree } from "./directory-tree.ts";
+import type { ContentOptions } from "./file-content.ts";
 
 export interface BuildEnvironment {
   readonly database: Database;
@@ -23,6 +30,16 @@ export interface BuildEnvironment {
   /** How new content is compressed; undefined: not at all. */
   readonly codec?: ExtentCodec | undefined;
   readonly reserve: (count: number) => Promise<BlockAddress>;
+  /** Has mkfs.erofs write the images; undefined: we do. */
+  readonly mkfs?: MkfsBuilder | undefined;
+}
+
+export interface MkfsBuilder {
+  readonly tool: MkfsTool;
+  /** Kills it. */
+  readonly signal: AbortSignal;
+  /** Is told why a layer is built without it. */
+  readonly onFallback: (reason: string) => void;
 }
 
 /** Reads the directory and brings its content into the packs, synced. */
@@ -36,11 +53,34 @@ export function buildFromDirectory(
 
 /** Where a reader puts the content of files. */
 export interface ContentPlace {
-  readonly sink: ChunkSink;
+  readonly sink: ContentOptions["sink"];
 }
 
 /** Builds a layer of the tree that `read` makes while it brings the content to the sink. */
 export async function build<Tree extends LayerTree>(
+  environment: BuildEnvironment,
+  read: (place: ContentPlace) => Promise<Tree>,
+): Promise<BuiltLayer & Tree> {
+  const { mkfs, paths, chunkBytes } = environment;
+  if (mkfs === undefined) return buildInPacks(environment, read);
+  using spool = new ContentSpool(paths, chunkBytes);
+  const tree = await read({ sink: spool.sink });
+  try {
+    const { tool, signal } = mkfs;
+    const image = await makeImage({ tool, tree, spool, folder: paths.images, signal });
+    return { ...tree, table: new ChunkTable(undefined), restoredChunks: 0, image };
+  } catch (error) {
+    if (!(error instanceof MkfsError)) throw error;
+    mkfs.onFallback(describeError(error));
+    return await buildInPacks(environment, async ({ sink }) => {
+      await moveContent(tree, spool, { sink, chunkBytes });
+      return tree;
+    });
+  }
+}
+
+/** Ours: content in packs, the image holds metadata. */
+async function buildInPacks<Tree extends LayerTree>(
   environment: BuildEnvironment,
   read: (place: ContentPlace) => Promise<Tree>,
 ): Promise<BuiltLayer & Tree> {

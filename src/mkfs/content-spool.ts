@@ -90,7 +90,13 @@ export class ContentSpool implements Disposable {
     for (let at = 0; at < this.#buffered;) {
       const from = at;
       at += this.#guard(() => {
-        return writeSync(this.#file, this.#buffer, from, this.#buffered - from, this.#written + from);
+        return writeSync(
+          this.#file,
+          this.#buffer,
+          from,
+          this.#buffered - from,
+          this.#written + from,
+        );
       });
     }
     this.#written += this.#buffered;

@@ -43,5 +43,10 @@ export function* walkTree(root: Directory): Generator<TreeName, void> {
 }
 
 function levelOf(directory: Directory, prefix: string): Level {
-  return { prefix, directory, names: [...directory.entries.keys()].sort(compareByteStrings), next: 0 };
+  return {
+    prefix,
+    directory,
+    names: [...directory.entries.keys()].sort(compareByteStrings),
+    next: 0,
+  };
 }

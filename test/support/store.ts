@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { checkRoot } from "../../src/check/check.ts";
 import type { Finding } from "../../src/check/finding.ts";
 import type { ExtentCodec } from "../../src/erofs/extent-codec.ts";
-import { type BuildEnvironment, buildFromDirectory, publish } from "../../src/layer/build.ts";
+import {
+  type BuildEnvironment,
+  buildFromDirectory,
+  type MkfsBuilder,
+  publish,
+} from "../../src/layer/build.ts";
 import { mountImage, unmountTarget } from "../../src/mount/erofs-mount.ts";
 import { allLayerIds, openIndex } from "../../src/store/index-database.ts";
 import { PackAllocator } from "../../src/store/pack-allocator.ts";
@@ -24,7 +29,11 @@ export class TestStore implements Disposable {
   readonly database;
   #folders = 0;
 
-  constructor(chunkBytes: number) {
+  /** @param mkfs writes the images; undefined: we do */
+  constructor(
+    chunkBytes: number,
+    public mkfs: MkfsBuilder | undefined = undefined,
+  ) {
     this.#chunkBytes = chunkBytes;
     mkdirSync(this.paths.images, { recursive: true });
     mkdirSync(this.paths.packs);
@@ -95,6 +104,6 @@ export class TestStore implements Disposable {
     const reservation = this.#allocator.begin();
     const reserve = (count: number) => this.#allocator.reserve(reservation, count);
     const { database, paths } = this;
-    return { database, paths, chunkBytes: this.#chunkBytes, codec, reserve };
+    return { database, paths, chunkBytes: this.#chunkBytes, codec, reserve, mkfs: this.mkfs };
   }
 }

@@ -1,0 +1,86 @@
+/** A small layer with everything in it that a program that makes images may get wrong. */
+import { type Directory, fileType, type Inode, noXattrs, type Xattr } from "../erofs/tree.ts";
+import type { LayerTree } from "../layer/directory-tree.ts";
+import { type ContentOptions, type ContentSource, storeContent } from "../layer/file-content.ts";
+import { byteString, type ByteString, byteStringOfText } from "../util/byte-string.ts";
+import { KiB } from "../util/bytes.ts";
+
+const attributes = { uid: 0, gid: 0, mtimeSeconds: 0, mtimeNanoseconds: 0, xattrs: noXattrs };
+
+/** @param options where the content of its files goes */
+export async function probeTree(options: ContentOptions): Promise<LayerTree> {
+  const file = await fileOf(repeated(300 * KiB), options);
+  const root = directoryOf({
+    folder: directoryOf({
+      again: file,
+      twin: await fileOf(repeated(300 * KiB), options),
+      tail: await fileOf(repeated(5000), options),
+      random: await fileOf(crypto.getRandomValues(new Uint8Array(20 * KiB)), options),
+      empty: await fileOf(new Uint8Array(0), options),
+    }),
+    opaque: { ...directoryOf({}), xattrs: [xattr("trusted.overlay.opaque", Buffer.from("y"))] },
+    whiteout: special(fileType.characterDevice, 0, 0),
+    device: special(fileType.blockDevice | 0o640, 511, 70_000),
+    fifo: special(fileType.fifo | 0o604, 0, 0),
+    symlink: symlinkTo("../folder/again"),
+    long: symlinkTo("x".repeat(4000)),
+    "\u{e9}\u{1f600}": symlinkTo("\u{e9}"),
+    ["n".repeat(255)]: symlinkTo("n"),
+  });
+  root.entries.set(byteString(Uint8Array.of(0x61, 0xff, 0xfe)), symlinkTo("no text"));
+  root.entries.set(byteStringOfText("first"), file);
+  return { root, contentBytes: 0 };
+}
+
+/** A file with all attributes that a file can have; those of others are the simple ones. */
+async function fileOf(bytes: Uint8Array, options: ContentOptions): Promise<Inode> {
+  const source: ContentSource = {
+    isSparse: false,
+    nextData: (offset) => offset,
+    read: (target, offset) => target.set(bytes.subarray(offset, offset + target.length)),
+  };
+  const { content } = await storeContent(source, bytes.length, options);
+  return {
+    type: "file",
+    mode: fileType.regular | 0o6751,
+    uid: 0xffff_fffe,
+    gid: 70_000,
+    mtimeSeconds: bytes.length % 2 === 0 ? 2 ** 32 + 7 : -7,
+    mtimeNanoseconds: bytes.length % 2 === 0 ? 7 : 0,
+    xattrs: [
+      xattr("trusted.note", Buffer.from("\0=\n\xff", "latin1")),
+      xattr("user.large", Buffer.alloc(3000, "v")),
+    ],
+    sizeBytes: bytes.length,
+    content,
+  };
+}
+
+function xattr(name: string, value: Uint8Array): Xattr {
+  return { name: byteStringOfText(name), value };
+}
+
+function repeated(sizeBytes: number): Uint8Array {
+  return Buffer.alloc(sizeBytes, "what repeats compresses well; ");
+}
+
+function directoryOf(children: Readonly<Record<string, Inode>>): Directory {
+  const entries = new Map<ByteString, Inode>();
+  for (const [name, inode] of Object.entries(children)) entries.set(byteStringOfText(name), inode);
+  const mode = fileType.directory | 0o1755;
+  return { type: "directory", ...attributes, mtimeSeconds: 1_000_000_000, mode, entries };
+}
+
+function special(mode: number, deviceMajor: number, deviceMinor: number): Inode {
+  return { type: "special", ...attributes, mode, deviceMajor, deviceMinor };
+}
+
+function symlinkTo(target: string): Inode {
+  return {
+    type: "symlink",
+    ...attributes,
+    mode: fileType.symlink | 0o777,
+    mtimeNanoseconds: 999_999_999,
+    target: byteStringOfText(target),
+  };
+}
