@@ -71,9 +71,12 @@ function environment(job: number): BuildEnvironment {
   const { chunkBytes, codec, mkfs: tool } = defined(configuration, "the worker's configuration");
   const reserve = (count: number) => channel.call<number>("reserve", { job, count });
   const signal = jobs.get(job)?.signal ?? AbortSignal.abort();
-  const onFallback = (reason: string) => void channel.call("noteFallback", reason);
-  const mkfs = tool === undefined ? undefined : { tool, signal, onFallback };
+  const mkfs = tool === undefined ? undefined : { tool, signal, onFallback: noteFallback };
   return { database: database(), paths: paths(), chunkBytes, codec, reserve, mkfs };
+}
+
+function noteFallback(reason: string): void {
+  void channel.call("noteFallback", reason);
 }
 
 /** Runs a build, which `cancel` can end meanwhile. */

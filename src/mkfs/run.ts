@@ -55,7 +55,8 @@ export async function runMkfs({ command, scratchFolder, input, signal }: MkfsRun
     const exitCode = await child.exited;
     refuseCancelled(signal);
     if (exitCode === 0) return;
-    throw failureOf(command, child.signalCode ?? `exit code ${exitCode}`, await messages);
+    const end = child.signalCode === null ? `exit code ${exitCode}` : `${child.signalCode}`;
+    throw failureOf(command, end, await messages);
   } finally {
     child.kill("SIGKILL");
     await child.exited;
@@ -73,7 +74,7 @@ async function feed(stdin: Bun.FileSink, input: Iterable<Uint8Array>, ended: Pro
   try {
     for (const piece of input) {
       if (hasEnded) return;
-      stdin.write(piece);
+      void stdin.write(piece);
       await Promise.race([stdin.flush(), end]);
     }
     await Promise.race([stdin.end(), end]);

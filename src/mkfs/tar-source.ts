@@ -75,7 +75,9 @@ function holeBytesOf({ content }: RegularFile): number {
   if (content.kind === "inline") return 0;
   const { chunks, chunkSizeBytes } = content;
   if (typeof chunks === "number") return chunks === holeChunk ? chunkSizeBytes : 0;
-  return chunks.reduce((sum: number, ref) => sum + (ref === holeChunk ? chunkSizeBytes : 0), 0);
+  let holes = 0;
+  for (const ref of chunks) if (ref === holeChunk) holes += 1;
+  return holes * chunkSizeBytes;
 }
 
 function entryOf({ path, inode, linkOf }: TreeName): WrittenEntry {

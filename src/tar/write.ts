@@ -47,12 +47,16 @@ export function contentPadding(sizeBytes: number): number {
 export function entryHeader(entry: WrittenEntry): Buffer {
   const records = Buffer.concat(recordsOf(entry));
   if (records.length === 0) return ustarHeader(entry);
-  const { mode, uid, gid } = { mode: 0o600, uid: 0, gid: 0 };
   const header = ustarHeader({
     flag: typeFlag.paxLocal,
     name: recordsName,
     sizeBytes: records.length,
-    ...{ mode, uid, gid, mtimeSeconds: 0, mtimeNanoseconds: 0, xattrs: [] },
+    mode: 0o600,
+    uid: 0,
+    gid: 0,
+    mtimeSeconds: 0,
+    mtimeNanoseconds: 0,
+    xattrs: [],
   });
   const padding = Buffer.alloc(contentPadding(records.length));
   return Buffer.concat([header, records, padding, ustarHeader(entry)]);

@@ -8,12 +8,14 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { release } from "node:os";
 import { MiB } from "../../src/util/bytes.ts";
 import type { Flavour } from "../support/containerd-flavours.ts";
+import { type ScratchFolder, scratchFolder } from "../../scripts/lib/temp.ts";
 import type { MountMethod } from "../support/daemon.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
 import { hardCaseLayers } from "../support/image/hard-cases.ts";
 import type { Layer } from "../support/image/layer.ts";
 import { expectedTree, treeDifferences } from "../support/image/model.ts";
 import { type Image, chainId, makeImage, packLayer } from "../support/image/oci.ts";
+import { mkfsOfForky } from "../support/mkfs.ts";
 import { TestNode } from "../support/node.ts";
 import { readTree } from "../support/tree.ts";
 import { changeTree } from "./change-tree.ts";
@@ -153,19 +155,25 @@ export function describeNode(flavour: Flavour, method: Exclude<MountMethod, "aut
   setDefaultTimeout(testTimeoutMs);
   describe.skipIf(method === "file" && !canMountFiles())(`${flavour.name}, ${method}`, () => {
     let node: TestNode;
+    let scratch: ScratchFolder;
     let image: Image;
     const layers: Layer[] = hardCaseLayers();
 
     beforeAll(async () => {
       layers.unshift(await busyboxLayer());
       image = makeImage("hard:1", layers.map(packLayer));
+      scratch = scratchFolder("tools");
       node = await TestNode.start(flavour, {
         method,
+        mkfsPath: flavour.usesMkfs ? await mkfsOfForky(scratch.path) : undefined,
         chunkSizeBytes: 4 * MiB,
         appliesLayers: flavour.differ === "ours",
       });
     });
-    afterAll(() => node.stop());
+    afterAll(async () => {
+      await node.stop();
+      scratch[Symbol.dispose]();
+    });
 
     describeImages(
       () => node,
@@ -191,6 +199,7 @@ export function describeNode(flavour: Flavour, method: Exclude<MountMethod, "aut
     describeSpace(
       () => node,
       () => image,
+      flavour,
     );
   });
 }

@@ -22,6 +22,8 @@ export interface DaemonOptions {
   readonly containerd?: { readonly address: string; readonly root: string };
   /** False: all layers are left to it. */
   readonly appliesLayers?: boolean;
+  /** The mkfs.erofs that writes the images; undefined: the daemon does. */
+  readonly mkfsPath?: string | undefined;
 }
 
 const logShownBytesMax = 4000;
@@ -33,6 +35,7 @@ function configText(options: DaemonOptions): string {
     ...(options.chunkSizeBytes === undefined ? {} : { chunk_size: options.chunkSizeBytes }),
     conversion: { enabled: true },
     diff: { enabled: options.appliesLayers ?? true },
+    erofs: options.mkfsPath === undefined ? {} : { builder: "mkfs", mkfs_path: options.mkfsPath },
     ...(options.containerd === undefined ? {} : { containerd: options.containerd }),
   });
 }
