@@ -13,6 +13,7 @@ import { storageError } from "../store/pack-writer.ts";
 import type { ImageFile } from "../store/publish.ts";
 import { sha256OfFile } from "../util/file-hash.ts";
 import type { ContentSpool } from "./content-spool.ts";
+import { unpackTree } from "./directory-source.ts";
 import { MkfsError, runMkfs } from "./run.ts";
 import { refusalOf, tarOf } from "./tar-source.ts";
 import type { MkfsTool } from "./tool.ts";
@@ -35,25 +36,32 @@ export interface ImageRequest {
  */
 export async function makeImage(request: ImageRequest): Promise<ImageFile> {
   const { tool, tree, spool, folder, signal } = request;
-  const refusal = refusalOf(tree);
+  const refusal = refusalOf(tree, tool.source);
   if (refusal !== undefined) throw new MkfsError(`The layer has ${refusal}`);
   const path = join(folder, `new-${crypto.randomUUID()}`);
+  const unpacked = `${path}-files`;
+  const blockSize = tool.hasBlockSize ? ["-b4096"] : [];
+  const options = ["--quiet", ...blockSize, ...fixedOptions, ...tool.options];
+  const run = { scratchFolder: folder, signal };
   try {
-    const command = [tool.path, "--tar=f", "--quiet", ...fixedOptions, ...tool.options, path];
-    await runMkfs({ command, scratchFolder: folder, input: tarOf(tree, spool), signal });
+    if (tool.source === "tar") {
+      const command = [tool.path, "--tar=f", ...options, path];
+      await runMkfs({ ...run, command, input: tarOf(tree, spool) });
+    } else {
+      unpackTree(tree, spool, unpacked);
+      await runMkfs({ ...run, command: [tool.path, ...options, path, unpacked] });
+    }
     return finishImage(path, countInodes(tree));
   } catch (error) {
     rmSync(path, { force: true });
     throw error;
+  } finally {
+    rmSync(unpacked, { force: true, recursive: true });
   }
 }
 
 /** So that only the content tells images apart, and each inode has a time of its own. */
-const fixedOptions = [
-  "-b4096",
-  "-U00000000-0000-0000-0000-000000000000",
-  "-Eforce-inode-extended",
-] as const;
+const fixedOptions = ["-U00000000-0000-0000-0000-000000000000", "-Eforce-inode-extended"] as const;
 
 const uuidBytes = 16;
 

@@ -45,7 +45,7 @@ const chunkBytes = 64 * KiB;
 /**
  * Writes to `scratchDirectory` as `probeMountMode` does. May block: for worker threads.
  *
- * Rejects with AppError `failed_precondition`: the tool is missing or too old, or no options make
+ * Rejects with AppError `failed_precondition`: the tool is missing, or no options make
  * an image that is read as it should be.
  */
 export async function probeMkfs(
@@ -53,11 +53,16 @@ export async function probeMkfs(
   scratchDirectory: string,
   functions: MountFunctions = realFunctions,
 ): Promise<MkfsResult> {
-  const { version, readsTar } = await askMkfs(path);
-  if (!readsTar) throw tooOld(path, version);
+  const { version, readsTar, hasBlockSize } = await askMkfs(path);
+  const sources = readsTar ? (["tar", "directory"] as const) : (["directory"] as const);
+  const tools = sources.flatMap((source) =>
+    (options === null ? candidates : [options]).map((tried): MkfsTool => {
+      return { path, source, hasBlockSize, options: tried };
+    }),
+  );
   const failed: { tried: readonly string[]; reason: string }[] = [];
-  for (const tried of options === null ? candidates : [options]) {
-    const tool = { path, options: tried };
+  for (const tool of tools) {
+    const tried = [...tool.options, `(${tool.source})`];
     try {
       await withProbeFolder(scratchDirectory, functions, (folder) =>
         tryTool(tool, folder, mode, functions),
@@ -72,15 +77,6 @@ export async function probeMkfs(
   throw new AppError("failed_precondition", message, {
     remedy:
       'set "erofs.mkfs_options" to what it and the kernel know, or "erofs.builder" to "native"',
-  });
-}
-
-function tooOld(path: string, version: string): AppError {
-  const message = `"${path}" ${version} cannot make an image of a tar`;
-  return new AppError("failed_precondition", message, {
-    remedy:
-      'install erofs-utils 1.7 or newer, name it in "erofs.mkfs_path", or set "erofs.builder" to ' +
-      '"native"',
   });
 }
 

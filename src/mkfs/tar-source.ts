@@ -14,6 +14,7 @@ import { archiveEnd, contentPadding, entryHeader, type WrittenEntry } from "../t
 import { byteStringOfText, displayName, type ByteString } from "../util/byte-string.ts";
 import { MiB } from "../util/bytes.ts";
 import type { ContentSpool } from "./content-spool.ts";
+import type { MkfsTool } from "./tool.ts";
 import { type TreeName, walkTree } from "./walk-tree.ts";
 import type { LayerTree } from "../layer/directory-tree.ts";
 
@@ -55,15 +56,17 @@ function zeros(sizeBytes: number): Uint8Array {
 /** Zeros that mkfs.erofs would have to be sent and would have to compress. */
 const holeBytesMax = 256 * MiB;
 
-/** What of the tree the tar cannot say; undefined where it says all of it. */
-export function refusalOf({ root }: LayerTree): string | undefined {
+/** What of the tree cannot reach mkfs.erofs in this way; undefined where all of it can. */
+export function refusalOf({ root }: LayerTree, source: MkfsTool["source"]): string | undefined {
+  const isTar = source === "tar";
   let holeBytes = 0;
   for (const { path, inode, linkOf } of walkTree(root)) {
     const where = `"${displayName(path)}"`;
     const isSocket = (inode.mode & fileType.mask) === fileType.socket;
-    if (isSocket) return `a socket, ${where}, which no tar can hold`;
+    if (isTar && isSocket) return `a socket, ${where}, which no tar can hold`;
     const isFractional = inode.mtimeSeconds < 0 && inode.mtimeNanoseconds > 0;
-    if (isFractional) return `a fraction of a second before 1970, of ${where}, which gets its sign`;
+    if (isTar && isFractional)
+      return `a fraction of a second before 1970, of ${where}, which gets its sign`;
     if (inode.type === "file" && linkOf === undefined) holeBytes += holeBytesOf(inode);
     if (holeBytes > holeBytesMax) return `more than ${holeBytesMax} bytes of holes, in ${where}`;
   }

@@ -9,6 +9,10 @@ import { AppError, describeError } from "../errors.ts";
 export interface MkfsTool {
   /** A path, or a name to look for in PATH. */
   readonly path: string;
+  /** How a layer reaches it: as a tar on its standard input, or unpacked in a folder. */
+  readonly source: "tar" | "directory";
+  /** Has a choice of block sizes; since 1.6. Those before know 4 KiB only. */
+  readonly hasBlockSize: boolean;
   /** Compression and the like, as on its command line. */
   readonly options: readonly string[];
 }
@@ -18,6 +22,8 @@ export interface MkfsAbilities {
   readonly version: string;
   /** Reads a tar from its standard input; since 1.7. */
   readonly readsTar: boolean;
+  /** Has a choice of block sizes; since 1.6. */
+  readonly hasBlockSize: boolean;
 }
 
 const remedy =
@@ -53,5 +59,6 @@ export function parseHelp(help: string): MkfsAbilities {
   return {
     version: version?.[1] ?? "",
     readsTar: /^\s*--tar=/m.test(help),
+    hasBlockSize: /^\s*-b#/m.test(help),
   };
 }

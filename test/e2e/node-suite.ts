@@ -47,6 +47,7 @@ function describeImages(
     const messages = node().daemon.logMessages().join("\n");
     expect(messages).toContain("auto-converting to EROFS");
     expect(messages).toContain("successfully auto-converted layer");
+    expect(messages).not.toContain("is built without mkfs.erofs");
     const { failed } = stats.conversions;
     const wasUnpacked = messages.includes("left to containerd's differ");
     expect({ failed, wasUnpacked }).toEqual({ failed: 0, wasUnpacked: isDelegated });

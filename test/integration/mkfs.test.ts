@@ -3,8 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type MkfsResult, probeMkfs } from "../../src/mkfs/probe.ts";
+import { askMkfs } from "../../src/mkfs/tool.ts";
 import type { MountMode } from "../../src/mount/contract.ts";
 import { imagePath } from "../../src/store/paths.ts";
+import { ensurePackages } from "../../scripts/lib/apt.ts";
 import { type ScratchFolder, scratchFolder } from "../../scripts/lib/temp.ts";
 import { mkfsOfForky } from "../support/mkfs.ts";
 import { rejection } from "../support/rejection.ts";
@@ -39,6 +41,24 @@ describe("probeMkfs()", () => {
     expect(probe.failed).toEqual([]);
     expect(probe.tool.options).toEqual(["-zlz4hc,9", "-Eztailpacking,dedupe"]);
     expect(readdirSync(folder.path)).toEqual(["mkfs.erofs"]);
+  });
+
+  test("finds a way for the one of this machine, whatever its version", async () => {
+    await ensurePackages(["erofs-utils"]);
+    const request = { path: "mkfs.erofs", options: null, mode };
+    const { tool } = await probeMkfs(request, folder.path);
+    expect(tool.source).toBe((await askMkfs("mkfs.erofs")).readsTar ? "tar" : "directory");
+    expect(tool.options).toContain("-zlz4hc,9");
+    using store = openStore();
+    store.mkfs = { ...store.mkfs!, tool };
+    const directory = store.makeFolder({ file: content, small: "small", empty: "" });
+    mkdirSync(join(directory, "folder"));
+    const { layerId, reused } = await store.add(directory, undefined);
+    const mounted = readTree(store.mount(layerId));
+    expect(treeDifferences(readTree(directory), mounted)).toEqual([]);
+    expect([reused, fallbacks]).toEqual([false, []]);
+    expect(await store.add(directory, undefined)).toMatchObject({ reused: true });
+    expect(readdirSync(store.paths.images)).toEqual(["1.erofs"]);
   });
 
   test("names the package where the tool is missing", async () => {
@@ -122,7 +142,7 @@ describe("a layer built by mkfs.erofs", () => {
       mode: 0o755,
     });
     using fullStore = openStore();
-    fullStore.mkfs = { ...fullStore.mkfs!, tool: { path: full, options: [] } };
+    fullStore.mkfs = { ...fullStore.mkfs!, tool: { ...probe.tool, path: full } };
     const other = await rejection(fullStore.build(directory, undefined));
     expect(other).toMatchObject({ code: "resource_exhausted" });
     expect(readdirSync(store.paths.images)).toEqual([]);
