@@ -74,14 +74,19 @@ async function feed(stdin: Bun.FileSink, input: Iterable<Uint8Array>, ended: Pro
   try {
     for (const piece of input) {
       if (hasEnded) return;
-      void stdin.write(piece);
-      await Promise.race([stdin.flush(), end]);
+      await Promise.race([writePiece(stdin, piece), end]);
     }
     await Promise.race([stdin.end(), end]);
   } catch (error) {
     // Why it stopped reading, its messages and exit code tell.
     if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
   }
+}
+
+/** Each of the two may be refused by a child that has closed its end. */
+async function writePiece(stdin: Bun.FileSink, piece: Uint8Array): Promise<void> {
+  await stdin.write(piece);
+  await stdin.flush();
 }
 
 /** Reads to the end, and keeps that. */
