@@ -15,6 +15,8 @@ import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
 import { type BlobRead, NodeLayerStore } from "./layer/layer-store.ts";
 import { Maintenance } from "./layer/maintenance.ts";
 import { Pacer } from "./layer/pacer.ts";
+import type { MkfsResult } from "./mkfs/probe.ts";
+import type { MkfsTool } from "./mkfs/tool.ts";
 import type { ImageFiles, MountDriver, MountMode } from "./mount/contract.ts";
 import { NodeLayerMounts } from "./mount/layer-mounts.ts";
 import { parseMountInfo, type MountEntry } from "./mount/mountinfo.ts";
@@ -63,6 +65,8 @@ interface Surroundings {
   readonly log: Logger;
   /** How content is compressed, once that is known: builders start after that. */
   codec: ExtentCodec | undefined;
+  /** The program that writes images in our place. */
+  mkfs: MkfsTool | undefined;
   /** Mounts and unmounts, one at a time; a container that starts waits for them. */
   readonly mounter: WorkerPool;
   /** Conversions. */
@@ -98,6 +102,9 @@ export async function openNode(
     reserve: (request: { job: number; count: number }) => layers?.reserve(request),
     readBlob: (request: BlobRead) => layers?.readBlob(request),
     pace: (bytes: number) => pacer.pace(bytes),
+    noteFallback: (reason: string) => {
+      log.warn({ reason }, "a layer is built without mkfs.erofs, which cannot make its image");
+    },
   };
   const surroundings = openSurroundings(config, root, log, handlers, onCrash);
   opened.defer(() => {
@@ -141,6 +148,7 @@ function openSurroundings(
     paths: root.paths,
     chunkBytes: config.chunk_size,
     codec: surroundings.codec,
+    mkfs: surroundings.mkfs,
   });
   const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
@@ -149,7 +157,7 @@ function openSurroundings(
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
   const pools = [mounter, builders, rewriter, housekeeper];
   const workers = { mounter, builders, rewriter, housekeeper, pools };
-  const surroundings = { config, root, log, codec: undefined, ...workers };
+  const surroundings = { config, root, log, codec: undefined, mkfs: undefined, ...workers };
   return surroundings;
 }
 
@@ -164,6 +172,7 @@ async function openMounts(surroundings: Surroundings): Promise<NodeLayerMounts> 
   for (const { tried, reason } of probe.failed) log.info({ ...tried, reason }, "cannot mount so");
   log.info(probe.mode, "mounting images");
   await chooseCompression(surroundings, probe.mode);
+  if (config.erofs.builder === "mkfs") await chooseMkfs(surroundings, probe.mode);
   const driver: MountDriver = {
     mount: (files, target) => mountVerified(surroundings, files, target, probe.mode),
     unmount: (target) => mounter.call("unmount", target),
@@ -185,6 +194,15 @@ async function chooseCompression(surroundings: Surroundings, mode: MountMode): P
   for (const { tried, reason } of probe.failed) log.info({ tried, reason }, "cannot compress so");
   log.info({ codec: probe.codec ?? "none" }, "compressing content");
   surroundings.codec = probe.codec;
+}
+
+async function chooseMkfs(surroundings: Surroundings, mode: MountMode): Promise<void> {
+  const { config, log, mounter } = surroundings;
+  const { mkfs_path: path, mkfs_options: options } = config.erofs;
+  const probe = await mounter.call<MkfsResult>("probeMkfs", { path, options, mode });
+  for (const { tried, reason } of probe.failed) log.info({ tried, reason }, "cannot run mkfs so");
+  log.info({ ...probe.tool, version: probe.version }, "building images with mkfs.erofs");
+  surroundings.mkfs = probe.tool;
 }
 
 /** The target is named by the layer, so its image is known here and verified before the mount. */

@@ -20,6 +20,8 @@ import {
 import type { BlobSource } from "./layer/blob-bytes.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
 import { rewriteLayer, type RewriteRequest } from "./layer/rewrite.ts";
+import { type MkfsRequest, type MkfsResult, probeMkfs } from "./mkfs/probe.ts";
+import type { MkfsTool } from "./mkfs/tool.ts";
 import type { ImageFiles, MountMode } from "./mount/contract.ts";
 import { mountImage, unmountTarget } from "./mount/erofs-mount.ts";
 import {
@@ -50,6 +52,8 @@ export interface WorkerConfiguration {
   readonly chunkBytes: number;
   /** How new content is compressed; undefined: not at all, or not known yet. */
   readonly codec: ExtentCodec | undefined;
+  /** Writes images in our place. */
+  readonly mkfs: MkfsTool | undefined;
 }
 
 interface MountRequest {
@@ -76,10 +80,17 @@ function database(): Database {
   return openDatabase;
 }
 
-function environment(job: number): BuildEnvironment {
-  const { chunkBytes, codec } = defined(configuration, "the worker's configuration");
+/** @param cancelFlag of a build that may be cancelled */
+function environment(job: number, cancelFlag?: CancelFlag): BuildEnvironment {
+  const { chunkBytes, codec, mkfs: tool } = defined(configuration, "the worker's configuration");
   const reserve = (count: number) => channel.call<number>("reserve", { job, count });
-  return { database: database(), paths: paths(), chunkBytes, codec, reserve };
+  const isEnded = () => cancelFlag !== undefined && isCancelled(cancelFlag);
+  const mkfs = tool && { tool, isCancelled: isEnded, onFallback: noteFallback };
+  return { database: database(), paths: paths(), chunkBytes, codec, reserve, mkfs };
+}
+
+function noteFallback(reason: string): void {
+  void channel.call("noteFallback", reason);
 }
 
 /** A job that reads a blob. */
@@ -109,8 +120,9 @@ const handlers = {
   },
 
   async buildFromBlob(request: BlobBuild & BlobJob): Promise<AppliedBlob> {
-    const { job } = request;
-    const built = await buildFromBlob(environment(job), request, surroundings(request));
+    const { job, cancelFlag } = request;
+    const ours = environment(job, cancelFlag);
+    const built = await buildFromBlob(ours, request, surroundings(request));
     builtLayers.set(job, built.layer);
     return built.applied;
   },
@@ -196,6 +208,10 @@ const handlers = {
 
   probeCompression(request: CompressionRequest): Promise<CompressionResult> {
     return probeCompression(request, paths().root);
+  },
+
+  probeMkfs(request: MkfsRequest): Promise<MkfsResult> {
+    return probeMkfs(request, paths().root);
   },
 
   mount(request: MountRequest): void {

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Registry } from "../../test/support/registry.ts";
 import { ensurePackages } from "../lib/apt.ts";
 import { say } from "../lib/project.ts";
-import { availableContenders, type ContenderName } from "./family/contenders.ts";
+import { contenders, type ContenderName } from "./family/contenders.ts";
 import type { FamilyOptions } from "./family/options.ts";
 import { reportFamily } from "./family/report.ts";
 import type { RoundResult } from "./family/results.ts";
@@ -44,7 +44,6 @@ async function writeResults(
 export async function benchFamily(scratch: string, options: FamilyOptions): Promise<void> {
   await ensurePackages(["docker-registry"]);
   const subjects = await chooseSubjects(options);
-  const contenders = availableContenders();
   const registryFolder = join(scratch, "registry");
   await using registry = await Registry.start(registryFolder);
   for (const { image } of subjects) await registry.push(image);

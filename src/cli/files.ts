@@ -24,6 +24,12 @@ export const filesCommand = defineCommand({
 
 function printFiles(root: OpenRoot, layerArgument: string, wanted: string | undefined): void {
   const layer = resolveLayer(root, layerArgument);
+  if (layer.builder === "mkfs") {
+    const problem = `Layer ${layer.id} was built by mkfs.erofs: it has no chunks`;
+    throw new AppError("failed_precondition", problem, {
+      remedy: `look into its image: dump.erofs or fsck.erofs ${imagePath(root.paths, layer.id)}`,
+    });
+  }
   using file = openImageFile(imagePath(root.paths, layer.id));
   const path = wanted === undefined ? undefined : `/${wanted.replace(/^\/+/, "")}`;
   let count = 0;

@@ -65,6 +65,23 @@ export const configSchema = z.strictObject({
   compression: z.enum(["auto", "zstd", "deflate", "none"]).default("auto"),
   /** Higher is smaller and slower; null: 3 for zstd, 6 for deflate, which ends at 9. */
   compression_level: z.number().int().min(1).max(19).nullable().default(null),
+  erofs: z
+    .strictObject({
+      /** Who writes images: we, content shared between them, or mkfs.erofs, each by itself. */
+      builder: z.enum(["native", "mkfs"]).default("native"),
+      /** mkfs.erofs: a name to look for in PATH, or an absolute path. */
+      mkfs_path: z
+        .string()
+        .regex(/^(?:\/[^\0]+|[^/\0]+)$/, "expected a name or an absolute path")
+        .default("mkfs.erofs"),
+      /** Instead of the best of `-zlz4hc,9 -Eztailpacking,dedupe` that works; null: those. */
+      mkfs_options: z
+        .array(z.string().regex(/^-[^\0]+$/, 'expected an option such as "-zlz4hc,9"'))
+        .max(32)
+        .nullable()
+        .default(null),
+    })
+    .prefault({}),
   conversion: z
     .strictObject({
       /** false: committed layers stay plain directories. */

@@ -111,6 +111,17 @@ export function sealSuperblock(block: Uint8Array, uuid: Uint8Array): void {
   viewOf(block, superblockOffset).setUint32(field.checksum, checksumOf(block), true);
 }
 
+/**
+ * Makes block 0 of another program's image tell of its content only: no time of making, the UUID
+ * that is given. For images whose inodes all have times of their own (extended inodes).
+ */
+export function restampSuperblock(block: Uint8Array, uuid: Uint8Array): void {
+  const view = viewOf(block, superblockOffset);
+  view.setBigInt64(field.epochSeconds, 0n, true);
+  view.setUint32(field.epochNanoseconds, 0, true);
+  sealSuperblock(block, uuid);
+}
+
 /** `offset` is that of the slot in `bytes`. */
 export function writeDeviceSlot(bytes: Uint8Array, offset: number, device: Device): void {
   const view = viewOf(bytes, offset);

@@ -33,7 +33,7 @@ import { assert, defined } from "../util/assert.ts";
 import { type ByteString } from "../util/byte-string.ts";
 import { MiB } from "../util/bytes.ts";
 import { noteRows } from "../util/garbage.ts";
-import { build, type BuildEnvironment, type ContentPlace } from "./build.ts";
+import { buildInPacks, type BuildEnvironment, type PackPlace } from "./build.ts";
 import type { LayerTree } from "./directory-tree.ts";
 import { shapeOf, usesOf } from "./rewrite-shape.ts";
 import { XattrLists } from "./xattr-lists.ts";
@@ -76,7 +76,7 @@ export async function rewriteLayer(
   };
   const index = contentIndex(database);
   const entryBytes = layer.image_bytes / layer.inodes;
-  return await build(options, (place) =>
+  return await buildInPacks(options, (place) =>
     new TreeRewriter({ ...place, image: file.image, index, content, budget, entryBytes }).read(),
   );
 }
@@ -109,7 +109,7 @@ class Budget {
   }
 }
 
-interface RewriterOptions extends ContentPlace {
+interface RewriterOptions extends PackPlace {
   readonly image: ErofsImage;
   readonly index: ReturnType<typeof contentIndex>;
   readonly content: VerifiedContent;

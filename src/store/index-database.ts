@@ -65,6 +65,9 @@ export interface BundleRow {
   readonly encoding: Encoding;
 }
 
+/** Who wrote an image; one of `mkfs` has no chunks, its content lies in itself. */
+export type LayerBuilder = "native" | "mkfs";
+
 export interface LayerRow {
   readonly id: number;
   readonly image_sha256: Uint8Array;
@@ -74,6 +77,7 @@ export interface LayerRow {
   readonly chunk_uses: number;
   /** Pack numbers in the order of the image's device table, separated by commas. */
   readonly packs: string;
+  readonly builder: LayerBuilder;
 }
 
 const remedy =

@@ -136,9 +136,16 @@ CREATE UNIQUE INDEX chunks_by_content ON chunks (sha256, encoding) WHERE stale =
 CREATE INDEX stale_chunks ON chunks (place) WHERE stale = 1;
 `;
 
+const layerBuilders = `
+-- Who wrote the image: ours has its content in packs, that of mkfs.erofs all of it in itself.
+ALTER TABLE layers ADD COLUMN builder TEXT NOT NULL DEFAULT 'native'
+  CHECK (builder IN ('native', 'mkfs'));
+`;
+
 export const indexMigrations: readonly string[] = [
   initial,
   compressedContent,
   layerBlobs,
   staleContent,
+  layerBuilders,
 ];

@@ -23,6 +23,7 @@ import {
   type BundleRow,
   findLayerByImage,
   imageIdentity,
+  type LayerBuilder,
   type LayerRow,
 } from "./index-database.ts";
 import { enterLayerBlob, type BlobRow } from "./layer-blobs.ts";
@@ -56,6 +57,8 @@ export interface BuiltLayer {
   readonly triedPlaces: ReadonlySet<ChunkPlace>;
   /** What the layer was made of, if that alone tells its content. */
   readonly blob?: Omit<BlobRow, "layer"> | undefined;
+  /** Written and synced already, with all content in it; undefined: to be written. */
+  readonly image?: ImageFile | undefined;
 }
 
 export interface PublishedLayer {
@@ -71,13 +74,15 @@ export interface PublishedLayer {
   readonly isImageRestored: boolean;
 }
 
-interface ImageFile {
+/** An image under a temporary name in the folder of images. */
+export interface ImageFile {
   readonly path: string;
   readonly sha256: Uint8Array;
   readonly sizeBytes: number;
   readonly diskBytes: number;
   readonly inodes: number;
   readonly packs: readonly number[];
+  readonly builder: LayerBuilder;
 }
 
 /**
@@ -94,7 +99,7 @@ export function publishLayer(
   if (lostBlocks.size > 0) markStale(database, lostBlocks);
   const unneededChunks = settleAddresses(database, table);
   const restoredChunks = layer.restoredChunks + lostBlocks.size;
-  const image = writeImage(database, paths, layer);
+  const image = layer.image ?? writeImage(database, paths, layer);
   try {
     const existing = findLayerByImage(database, image.sha256);
     const reused = existing !== undefined;
@@ -184,6 +189,7 @@ function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): I
       diskBytes: fstatSync(file).blocks * 512,
       inodes: plan.index.inodes.length,
       packs: packIds,
+      builder: "native",
     };
   } catch (error) {
     rmSync(path, { force: true });
@@ -231,7 +237,7 @@ function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): n
   for (let ref = 0; ref < table.length; ref++) uses += table.usesOf(ref);
   const statement = database.query(
     `INSERT INTO layers (image_sha256, image_bytes, inodes, content_bytes, chunk_uses, packs,
-       created_ns) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+       created_ns, builder) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const result = statement.run(
     image.sha256,
@@ -241,6 +247,7 @@ function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): n
     uses,
     image.packs.join(","),
     realtimeNs(),
+    image.builder,
   );
   return Number(result.lastInsertRowid);
 }

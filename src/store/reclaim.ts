@@ -207,6 +207,6 @@ function hasData(file: number, range: BlockRange): boolean {
 }
 
 export function removeLeftovers(paths: StorePaths, leftovers: Leftovers): void {
-  for (const file of leftovers.files) rmSync(file, { force: true });
+  for (const file of leftovers.files) rmSync(file, { force: true, recursive: true });
   discardRanges(paths, leftovers.ranges);
 }

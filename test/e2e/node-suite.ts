@@ -9,12 +9,14 @@ import { release } from "node:os";
 import { MiB } from "../../src/util/bytes.ts";
 import type { RequestedCompression } from "../../src/mount/probe-compression.ts";
 import type { Flavour } from "../support/containerd-flavours.ts";
+import { type ScratchFolder, scratchFolder } from "../../scripts/lib/temp.ts";
 import type { MountMethod } from "../support/daemon.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
 import { hardCaseLayers } from "../support/image/hard-cases.ts";
 import type { Layer } from "../support/image/layer.ts";
 import { expectedTree, treeDifferences } from "../support/image/model.ts";
 import { type Image, chainId, makeImage, packLayer } from "../support/image/oci.ts";
+import { mkfsOfForky } from "../support/mkfs.ts";
 import { TestNode } from "../support/node.ts";
 import { readTree } from "../support/tree.ts";
 import { changeTree } from "./change-tree.ts";
@@ -46,6 +48,7 @@ function describeImages(
     const messages = node().daemon.logMessages().join("\n");
     expect(messages).toContain("auto-converting to EROFS");
     expect(messages).toContain("successfully auto-converted layer");
+    expect(messages).not.toContain("is built without mkfs.erofs");
     const { failed } = stats.conversions;
     const wasUnpacked = messages.includes("left to containerd's differ");
     expect({ failed, wasUnpacked }).toEqual({ failed: 0, wasUnpacked: isDelegated });
@@ -165,20 +168,26 @@ export function describeNode(
   const name = `${flavour.name}, ${method}, ${compression}`;
   describe.skipIf(method === "file" && !canMountFiles())(name, () => {
     let node: TestNode;
+    let scratch: ScratchFolder;
     let image: Image;
     const layers: Layer[] = hardCaseLayers();
 
     beforeAll(async () => {
       layers.unshift(await busyboxLayer());
       image = makeImage("hard:1", layers.map(packLayer));
+      scratch = scratchFolder("tools");
       node = await TestNode.start(flavour, {
         method,
         compression,
+        mkfsPath: flavour.usesMkfs ? await mkfsOfForky(scratch.path) : undefined,
         chunkSizeBytes: 4 * MiB,
         appliesLayers: flavour.differ === "ours",
       });
     });
-    afterAll(() => node.stop());
+    afterAll(async () => {
+      await node.stop();
+      scratch[Symbol.dispose]();
+    });
 
     describeImages(
       () => node,
@@ -208,6 +217,7 @@ export function describeNode(
     describeSpace(
       () => node,
       () => image,
+      flavour,
     );
   });
 }

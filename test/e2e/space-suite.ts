@@ -10,6 +10,7 @@ import { diskUsage, settledDiskUsage } from "../support/disk-usage.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
 import { directory, file, type Layer } from "../support/image/layer.ts";
 import { type Image, makeImage, packLayer } from "../support/image/oci.ts";
+import type { Flavour } from "../support/containerd-flavours.ts";
 import type { TestNode } from "../support/node.ts";
 import { randomBytes } from "../support/random.ts";
 
@@ -80,6 +81,27 @@ function describeSiblings(node: () => TestNode): void {
   });
 }
 
+/** Each image of mkfs.erofs holds all of its content; only equal layers are one. */
+function describeSeparateSiblings(node: () => TestNode): void {
+  test("keeps all of a sibling image in an image of its own", async () => {
+    await node().pull(await siblingImage(1));
+    const before = await node().daemon.stats();
+    const reference = await node().pull(await siblingImage(2));
+    const after = await node().daemon.stats();
+    const output = await node().containerd.run(reference, "sibling", ["cat", "/data/version"]);
+    expect(output).toBe("version 2\n");
+    expect(after.images.count - before.images.count).toBe(1);
+    const growth = after.stored_bytes - before.stored_bytes;
+    expect(growth).toBeGreaterThan(smallFiles * smallBytes + largeBytes);
+  });
+
+  test("stores nothing for a layer that is there already", async () => {
+    const before = await node().daemon.stats();
+    await node().pull({ ...(await siblingImage(2)), name: "copy:1" });
+    expect((await node().daemon.stats()).images.count).toBe(before.images.count);
+  });
+}
+
 function describeRemoval(node: () => TestNode, image: () => Image): void {
   test("pulls ten images at once", async () => {
     const { containerd, registry } = node();
@@ -132,7 +154,12 @@ function describeRemoval(node: () => TestNode, image: () => Image): void {
 }
 
 /** Declares the tests of disk space; the last one removes all images. */
-export function describeSpace(node: () => TestNode, image: () => Image): void {
-  describeSiblings(node);
+export function describeSpace(
+  node: () => TestNode,
+  image: () => Image,
+  { usesMkfs }: Flavour,
+): void {
+  if (usesMkfs) describeSeparateSiblings(node);
+  else describeSiblings(node);
   describeRemoval(node, image);
 }

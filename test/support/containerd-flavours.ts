@@ -27,6 +27,8 @@ export interface Flavour {
   readonly differ: Differ;
   /** Whether containerd asks us to apply layers and we hand them back to it. */
   readonly isDelegated: boolean;
+  /** Whether mkfs.erofs writes the images; false: the daemon does. */
+  readonly usesMkfs: boolean;
   /** Installs what is missing and prepares the folder that is shared with the daemon. */
   prepare(paths: ContainerdPaths): Promise<void>;
   config(paths: ContainerdPaths): string;
@@ -62,6 +64,7 @@ export const containerd16: Flavour = {
   name: "containerd 1.6",
   differ: "containerd",
   isDelegated: false,
+  usesMkfs: false,
   prepare: () => ensurePackages(["containerd", "runc"]),
   config: (paths) =>
     commonConfig(paths, 2, [
@@ -132,6 +135,7 @@ export const containerd21: Flavour = {
   name: "containerd 2.1",
   differ: "containerd",
   isDelegated: false,
+  usesMkfs: false,
   async prepare(paths) {
     forkyTree = await ensureForky();
     await runCommand(["mount", "--bind", paths.shared, paths.shared]);
@@ -170,4 +174,11 @@ export const containerd21Delegated: Flavour = {
   name: "containerd 2.1 with the Diff service switched off",
   differ: "containerd",
   isDelegated: true,
+};
+
+/** The same with a daemon whose `erofs.builder` is mkfs. */
+export const containerd21Mkfs: Flavour = {
+  ...containerd21WithDiff,
+  name: "containerd 2.1 with the Diff service and mkfs.erofs",
+  usesMkfs: true,
 };

@@ -24,8 +24,8 @@ export interface DaemonOptions {
   readonly containerd?: { readonly address: string; readonly root: string };
   /** False: all layers are left to it. */
   readonly appliesLayers?: boolean;
-  /** `erofs.builder` of the configuration, where it is not left out. */
-  readonly builder?: "mkfs";
+  /** The mkfs.erofs that writes the images, a name or a path; undefined: the daemon does. */
+  readonly mkfsPath?: string | undefined;
   /** How long after a deletion mostly dead bundles are looked for. */
   readonly compactionDelayMs?: number;
   /** Of work in the background. */
@@ -50,8 +50,8 @@ function configText(options: DaemonOptions): string {
     ...(options.chunkSizeBytes === undefined ? {} : { chunk_size: options.chunkSizeBytes }),
     conversion: { enabled: true },
     diff: { enabled: options.appliesLayers ?? true },
+    erofs: options.mkfsPath === undefined ? {} : { builder: "mkfs", mkfs_path: options.mkfsPath },
     ...(options.containerd === undefined ? {} : { containerd: options.containerd }),
-    ...(options.builder === undefined ? {} : { erofs: { builder: options.builder } }),
   });
 }
 

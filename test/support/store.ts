@@ -5,13 +5,15 @@ import { checkRoot } from "../../src/check/check.ts";
 import type { Finding } from "../../src/check/finding.ts";
 import type { ExtentCodec } from "../../src/erofs/extent-codec.ts";
 import { type BuildEnvironment, buildFromDirectory, publish } from "../../src/layer/build.ts";
+import type { MkfsBuilder } from "../../src/mkfs/build.ts";
 import { type Pace, rewriteLayer } from "../../src/layer/rewrite.ts";
 import { mountImage, unmountTarget } from "../../src/mount/erofs-mount.ts";
-import { allLayerIds, openIndex } from "../../src/store/index-database.ts";
+import { allLayerIds, findLayer, openIndex, packIdsOf } from "../../src/store/index-database.ts";
 import { PackAllocator } from "../../src/store/pack-allocator.ts";
 import { imagePath, packPath, type StorePaths, storePaths } from "../../src/store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "../../src/store/publish.ts";
 import { deleteLayers, findLeftovers, removeLeftovers } from "../../src/store/reclaim.ts";
+import { defined } from "../../src/util/assert.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 
 export type Files = Readonly<Record<string, string | Uint8Array>>;
@@ -25,7 +27,11 @@ export class TestStore implements Disposable {
   readonly database;
   #folders = 0;
 
-  constructor(chunkBytes: number) {
+  /** Writes the images; undefined: we do. */
+  mkfs: MkfsBuilder | undefined;
+
+  constructor(chunkBytes: number, mkfs?: MkfsBuilder) {
+    this.mkfs = mkfs;
     this.#chunkBytes = chunkBytes;
     mkdirSync(this.paths.images, { recursive: true });
     mkdirSync(this.paths.packs);
@@ -85,8 +91,8 @@ export class TestStore implements Disposable {
   /** Mounts a layer; returns where. */
   mount(layerId: number): string {
     const target = join(this.#folder.path, `mount-${layerId}`);
-    const numbers = readdirSync(this.paths.packs).map((name) => Number.parseInt(name, 10));
-    const packs = numbers.map((packId) => packPath(this.paths, packId));
+    const layer = defined(findLayer(this.database, layerId), "the layer");
+    const packs = packIdsOf(layer).map((packId) => packPath(this.paths, packId));
     const image = imagePath(this.paths, layerId);
     this.#targets.push(target);
     mountImage({ image, packs }, target, { method: "file", directIo: true });
@@ -121,6 +127,6 @@ export class TestStore implements Disposable {
     const reservation = this.#allocator.begin();
     const reserve = (count: number) => this.#allocator.reserve(reservation, count);
     const { database, paths } = this;
-    return { database, paths, chunkBytes: this.#chunkBytes, codec, reserve };
+    return { database, paths, chunkBytes: this.#chunkBytes, codec, reserve, mkfs: this.mkfs };
   }
 }

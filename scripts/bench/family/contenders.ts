@@ -3,11 +3,9 @@
  *
  * @module
  */
-import { configSchema } from "../../../src/config/schema.ts";
 import { containerd21WithDiff, type Flavour } from "../../../test/support/containerd-flavours.ts";
 import type { DaemonOptions } from "../../../test/support/daemon.ts";
 import { goArchitecture } from "../../../test/support/image/oci.ts";
-import { say } from "../../lib/project.ts";
 
 export type ContenderName = "overlayfs" | "erofs" | "dedup" | "dedup mkfs";
 
@@ -17,6 +15,8 @@ export interface Contender {
   readonly snapshotter: "overlayfs" | "erofs" | "dedup";
   /** Undefined where our daemon has no part. */
   readonly daemon?: DaemonOptions;
+  /** Whether mkfs.erofs writes its images, the one of Debian forky. */
+  readonly usesMkfs?: true;
 }
 
 /**
@@ -37,16 +37,9 @@ export const containerd21WithErofs: Flavour = {
 /** As a node has it: layers stay mounted a while, and the log says little. */
 const asInstalled = { idleTimeoutMs: 10_000, logLevel: "info" } as const;
 
-const contenders: readonly Contender[] = [
+export const contenders: readonly Contender[] = [
   { name: "overlayfs", snapshotter: "overlayfs" },
   { name: "erofs", snapshotter: "erofs" },
   { name: "dedup", snapshotter: "dedup", daemon: asInstalled },
-  { name: "dedup mkfs", snapshotter: "dedup", daemon: { ...asInstalled, builder: "mkfs" } },
+  { name: "dedup mkfs", snapshotter: "dedup", daemon: asInstalled, usesMkfs: true },
 ];
-
-/** Those that this version of the daemon can be; says which it cannot. */
-export function availableContenders(): readonly Contender[] {
-  if ("erofs" in configSchema.shape) return contenders;
-  say('"dedup mkfs" is left out: this daemon has no configuration key "erofs"');
-  return contenders.filter(({ name }) => name !== "dedup mkfs");
-}

@@ -10,6 +10,7 @@ import type { Image } from "../../../test/support/image/oci.ts";
 import type { Registry } from "../../../test/support/registry.ts";
 import { releaseBelow } from "../../lib/leftovers.ts";
 import { type ScratchFolder, scratchFolder } from "../../lib/temp.ts";
+import { mkfsOfForky } from "../../../test/support/mkfs.ts";
 import { type Contender, containerd21WithErofs } from "./contenders.ts";
 
 export class BenchNode implements AsyncDisposable {
@@ -48,7 +49,8 @@ export class BenchNode implements AsyncDisposable {
       const socket = join(folder, "s.sock");
       const containerd = await Containerd.start(containerd21WithErofs, scratch.path, socket);
       const { socket: address, root } = containerd.paths;
-      const options = { ...contender.daemon, containerd: { address, root } };
+      const mkfsPath = contender.usesMkfs && (await mkfsOfForky(scratch.path));
+      const options = { ...contender.daemon, containerd: { address, root }, mkfsPath };
       const isOurs = contender.daemon !== undefined;
       const daemon = isOurs ? await TestDaemon.start(folder, options) : undefined;
       return new BenchNode(contender, registry, scratch, containerd, daemon);

@@ -32,6 +32,7 @@ describe("loadConfig()", () => {
       chunk_size: 4 * 1024 * 1024,
       compression: "auto",
       compression_level: null,
+      erofs: { builder: "native", mkfs_path: "mkfs.erofs", mkfs_options: null },
       conversion: { enabled: true, workers: 2 },
       diff: { enabled: true },
       containerd: {
@@ -41,6 +42,14 @@ describe("loadConfig()", () => {
       maintenance: { bytes_per_second: 32 * 1024 * 1024, compaction_delay_ms: 3_600_000 },
       mount: { method: "auto", idle_timeout_ms: 10_000 },
     });
+  });
+
+  test("takes a tool by name or absolute path, and options that are options", () => {
+    const erofs = { builder: "mkfs", mkfs_path: "/opt/mkfs.erofs", mkfs_options: ["-zzstd,3"] };
+    expect(load({ erofs }).erofs).toEqual(erofs as never);
+    expect(refusal({ erofs: { mkfs_path: "bin/mkfs.erofs" } })).toContain("erofs.mkfs_path");
+    expect(refusal({ erofs: { mkfs_options: ["image"] } })).toContain("erofs.mkfs_options.0");
+    expect(refusal({ erofs: { builder: "other" } })).toContain("erofs.builder");
   });
 
   test("keeps the other defaults of a section that is given in part", () => {
