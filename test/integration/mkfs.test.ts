@@ -2,10 +2,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { compressionAlgorithm } from "../../src/erofs/compression.ts";
 import { type MkfsResult, probeMkfs } from "../../src/mkfs/probe.ts";
 import { askMkfs } from "../../src/mkfs/tool.ts";
 import type { MountMode } from "../../src/mount/contract.ts";
+import { findLayer } from "../../src/store/index-database.ts";
 import { imagePath } from "../../src/store/paths.ts";
+import { layersToRecompress } from "../../src/store/stale-chunks.ts";
 import { ensurePackages } from "../../scripts/lib/apt.ts";
 import { type ScratchFolder, scratchFolder } from "../../scripts/lib/temp.ts";
 import { mkfsOfForky } from "../support/mkfs.ts";
@@ -16,6 +19,7 @@ import { readTree } from "../support/tree.ts";
 
 const chunkBytes = 64 * 1024;
 const mode: MountMode = { method: "file", directIo: true };
+const zstd = { algorithm: compressionAlgorithm.zstd, level: 3 };
 const content = Buffer.alloc(300_000, "content of a file ");
 
 let folder: ScratchFolder;
@@ -113,6 +117,24 @@ describe("a layer built by mkfs.erofs", () => {
     for (const id of [layerId, ours.layerId]) {
       expect(readFileSync(join(store.mount(id), "file"))).toEqual(content);
     }
+    expect(store.check()).toEqual([]);
+  });
+
+  test("is never recompressed, though one of ours beside it is, and stays ours", async () => {
+    using store = openStore();
+    const directory = store.makeFolder({ file: content });
+    await store.add(directory, undefined);
+    const builder = store.mkfs;
+    store.mkfs = undefined;
+    const ours = await store.add(directory, undefined);
+    store.mkfs = builder;
+    expect(layersToRecompress(store.database, zstd.algorithm)).toMatchObject([
+      { layer: ours.layerId },
+    ]);
+    const { layerId } = await store.rewrite(ours.layerId, zstd, true);
+    expect(layerId).not.toBe(ours.layerId);
+    expect(findLayer(store.database, layerId)?.builder).toBe("native");
+    expect(layersToRecompress(store.database, zstd.algorithm)).toEqual([]);
     expect(store.check()).toEqual([]);
   });
 

@@ -7,6 +7,7 @@ import {
   type ChunkRow,
   endOfPack,
   findChunks,
+  findLayer,
   openIndex,
   rootId,
   truncateLog,
@@ -95,6 +96,19 @@ describe("openIndex()", () => {
     expect(database.query("PRAGMA integrity_check").values()).toEqual([["ok"]]);
     const tables = database.query("SELECT sql FROM sqlite_schema WHERE name = 'layer_chunks'");
     expect(String(tables.values())).toContain("REFERENCES chunks (place)");
+  });
+
+  test("takes the images of an index of version 4 for ours", () => {
+    using folder = scratchFolder("unit");
+    const path = join(folder.path, "index.db");
+    {
+      using old = new Database(path, { create: true });
+      for (const sql of indexMigrations.slice(0, 4)) old.run(sql);
+      old.run("INSERT INTO layers VALUES (7, x'07', 4096, 1, 0, 0, '', 0)");
+      old.run("PRAGMA user_version = 4");
+    }
+    using database = openIndex(path);
+    expect(findLayer(database, 7)).toMatchObject({ id: 7, builder: "native" });
   });
 
   test("opens a migrated index again", () => {
