@@ -39,6 +39,7 @@ import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
 import { KiB, MiB } from "./util/bytes.ts";
+import { cancel, type CancelFlag, makeCancelFlag } from "./util/cancel-flag.ts";
 import type { Logger } from "./util/logger.ts";
 import type { Handlers } from "./util/thread-channel.ts";
 import type { WorkerConfiguration } from "./worker.ts";
@@ -63,6 +64,8 @@ interface Surroundings {
   readonly config: Config;
   readonly root: OpenRoot;
   readonly log: Logger;
+  /** Ends what may run on for long, when the daemon stops. */
+  readonly stopFlag: CancelFlag;
   /** How content is compressed, once that is known: builders start after that. */
   codec: ExtentCodec | undefined;
   /** The program that writes images in our place. */
@@ -127,6 +130,7 @@ export async function openNode(
   maintenance.start();
   const checkpoints = setInterval(() => void checkpoint(surroundings), checkpointIntervalMs);
   opened.defer(() => clearInterval(checkpoints));
+  opened.defer(() => cancel(surroundings.stopFlag));
   const stack = opened.move();
   return {
     paths: root.paths,
@@ -149,6 +153,7 @@ function openSurroundings(
     chunkBytes: config.chunk_size,
     codec: surroundings.codec,
     mkfs: surroundings.mkfs,
+    stopFlag: surroundings.stopFlag,
   });
   const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
@@ -157,7 +162,16 @@ function openSurroundings(
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
   const pools = [mounter, builders, rewriter, housekeeper];
   const workers = { mounter, builders, rewriter, housekeeper, pools };
-  const surroundings = { config, root, log, codec: undefined, mkfs: undefined, ...workers };
+  const stopFlag = makeCancelFlag();
+  const surroundings = {
+    config,
+    root,
+    log,
+    stopFlag,
+    codec: undefined,
+    mkfs: undefined,
+    ...workers,
+  };
   return surroundings;
 }
 

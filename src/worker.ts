@@ -54,6 +54,8 @@ export interface WorkerConfiguration {
   readonly codec: ExtentCodec | undefined;
   /** Writes images in our place. */
   readonly mkfs: MkfsTool | undefined;
+  /** Set when the daemon stops. */
+  readonly stopFlag: CancelFlag;
 }
 
 interface MountRequest {
@@ -82,9 +84,10 @@ function database(): Database {
 
 /** @param cancelFlag of a build that may be cancelled */
 function environment(job: number, cancelFlag?: CancelFlag): BuildEnvironment {
-  const { chunkBytes, codec, mkfs: tool } = defined(configuration, "the worker's configuration");
+  const settings = defined(configuration, "the worker's configuration");
+  const { chunkBytes, codec, mkfs: tool, stopFlag } = settings;
   const reserve = (count: number) => channel.call<number>("reserve", { job, count });
-  const isEnded = () => cancelFlag !== undefined && isCancelled(cancelFlag);
+  const isEnded = () => [stopFlag, cancelFlag].some((flag) => flag && isCancelled(flag));
   const mkfs = tool && { tool, isCancelled: isEnded, onFallback: noteFallback };
   return { database: database(), paths: paths(), chunkBytes, codec, reserve, mkfs };
 }

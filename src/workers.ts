@@ -36,6 +36,7 @@ export class WorkerPool {
   readonly #waiting: ((thread: OwnedThread) => void)[] = [];
   readonly #timers = new Map<OwnedThread, Timer>();
   #count = 0;
+  #isClosed = false;
 
   constructor(options: WorkerPoolOptions) {
     this.#options = options;
@@ -56,8 +57,9 @@ export class WorkerPool {
     return this.use((thread) => thread.call<Result>(name, argument));
   }
 
-  /** Ends the idle threads. */
+  /** Ends the idle threads, and the others when their tasks end. */
   close(): void {
+    this.#isClosed = true;
     for (const thread of this.#idle.splice(0)) this.#end(thread);
   }
 
@@ -85,6 +87,10 @@ export class WorkerPool {
     const next = this.#waiting.shift();
     if (next !== undefined) {
       next(thread);
+      return;
+    }
+    if (this.#isClosed) {
+      this.#end(thread);
       return;
     }
     this.#idle.push(thread);

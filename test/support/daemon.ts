@@ -120,9 +120,9 @@ export class TestDaemon implements AsyncDisposable {
     return readFileSync(this.logFile, "utf8").slice(-logShownBytesMax);
   }
 
-  /** SIGTERM, which it has to answer with exit code 0. */
-  async stop(): Promise<void> {
-    const exitCode = await this.#service?.stop();
+  /** SIGTERM, which it has to answer with exit code 0, before the time is over. */
+  async stop(graceMs?: number): Promise<void> {
+    const exitCode = await this.#service?.stop(graceMs);
     this.#service = undefined;
     if (exitCode !== undefined && exitCode !== 0) {
       throw new Error(`the daemon exited with ${exitCode}\n${this.logEnd()}`);
