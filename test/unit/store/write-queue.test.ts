@@ -46,7 +46,7 @@ describe("WriteQueue", () => {
     expect(fixture.settled).toEqual([0, 3]);
   });
 
-  test("is closed only when nothing is being written, also where a later batch failed", async () => {
+  test("is closed only when nothing is being written, also where a batch has failed", async () => {
     const fixture = new Fixture();
     const { promise, resolve } = Promise.withResolvers<void>();
     fixture.gate = promise;
