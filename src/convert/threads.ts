@@ -12,7 +12,7 @@ import type { ConvertedLayer } from "./layer.ts";
 import type { RunLayerJob } from "./layers.ts";
 
 const idleMs = 1000;
-/** Each takes about 200 MB. */
+/** Each takes about 150 MB. */
 const threadsMax = 4;
 
 export interface LayerThreads extends Disposable {
