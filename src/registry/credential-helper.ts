@@ -55,7 +55,7 @@ async function run(
   }
 }
 
-/** What the helper started, such as an agent, may keep the stream open when the helper has ended. */
+/** What the helper started, such as an agent, may keep the stream open when the helper is gone. */
 async function readAll(stream: ReadableStream<Uint8Array>, timeoutMs: number): Promise<string> {
   const reader = stream.getReader();
   const timer = setTimeout(() => void reader.cancel(), timeoutMs);
