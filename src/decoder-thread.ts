@@ -107,16 +107,22 @@ class ThreadedTarStream implements TarStream {
   }
 
   async *#takeAll(): AsyncGenerator<Uint8Array, void> {
-    const take = (returned?: number) =>
-      this.#decoder.call<FilledBuffer | undefined>("take", returned);
-    let filled = await take();
-    while (filled !== undefined) {
+    let next = this.#take();
+    for (let filled = await next; filled !== undefined; filled = await next) {
+      const { index, lengthBytes } = filled;
       const hashed = this.#hasher.call("update", filled);
-      // Nobody may come back for it: then what was hashed is not asked for either.
+      // Asked for ahead: the decoder answers between two pieces that it decompresses.
+      next = this.#take();
+      // Nobody may come back for these: then nothing depends on them either.
+      next.catch(() => undefined);
       hashed.catch(() => undefined);
-      yield this.#buffers[filled.index]!.subarray(0, filled.lengthBytes);
+      yield this.#buffers[index]!.subarray(0, lengthBytes);
       await hashed;
-      filled = await take(filled.index);
+      this.#decoder.call("giveBack", index).catch(() => undefined);
     }
+  }
+
+  #take(): Promise<FilledBuffer | undefined> {
+    return this.#decoder.call<FilledBuffer | undefined>("take");
   }
 }

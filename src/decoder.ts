@@ -35,8 +35,12 @@ const handlers = {
     openFiller = new PieceFiller(openBlob.pieces(), buffers);
   },
 
-  take(returned: number | undefined): Promise<FilledBuffer | undefined> {
-    return filler().take(returned);
+  take(): Promise<FilledBuffer | undefined> {
+    return filler().take();
+  },
+
+  giveBack(index: number): void {
+    filler().giveBack(index);
   },
 
   async verify(): Promise<void> {

@@ -257,6 +257,7 @@ function openLayerStore(
     allocator: root.allocator,
     mounts,
     isReferenced: (layerId) => root.metadata.isLayerReferenced(layerId),
+    durable: () => root.metadata.durable(),
     moveSnapshots: (from, to) => {
       root.metadata.moveLayer(from, to);
       return root.metadata.durable();

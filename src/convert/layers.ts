@@ -5,8 +5,8 @@
  */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { isLayerType } from "../containerd/descriptor.ts";
-import { AppError, describeError } from "../errors.ts";
+import { isLayerType, layerTarType } from "../containerd/descriptor.ts";
+import { AppError, describeError, type ErrorCode } from "../errors.ts";
 import { lazyAnnotations, lazyClaim, type LazyClaim } from "../lazy/annotations.ts";
 import type { LazyFormat } from "../lazy/model.ts";
 import { footerRange, needsFooter, readLazyLayer, tocRange } from "../lazy/open.ts";
@@ -20,6 +20,13 @@ import type { ConvertedLayer, LayerJob } from "./layer.ts";
 
 /** Fetched, converted or stored at a time: each may take its size on disk twice. */
 const layersAtOnceMax = 8;
+
+/** A table that is wrong, too large, or in a registry without ranges: a new one is made. */
+const unreadableCodes: ReadonlySet<ErrorCode> = new Set([
+  "data_loss",
+  "resource_exhausted",
+  "unimplemented",
+]);
 
 export interface LayerPair {
   readonly descriptor: OciDescriptor;
@@ -48,6 +55,9 @@ export class LayerConverter {
   readonly #events: ConversionEvents;
   readonly #layers = new Map<string, Promise<LayerPair>>();
   readonly #gate = new Gate(layersAtOnceMax);
+  /** Tables of contents may be large, and are read as a whole. */
+  readonly #tables = new Gate(1);
+  #files = 0;
   #hasFailed = false;
 
   constructor(
@@ -141,10 +151,10 @@ export class LayerConverter {
     try {
       const claim = lazyClaim(descriptor.annotations ?? {});
       if (claim?.format !== this.#settings.format) return false;
-      await this.#readToc(descriptor, claim);
+      await this.#tables.run(() => this.#readToc(descriptor, claim));
       return true;
     } catch (error) {
-      if (error instanceof AppError && error.code === "data_loss") return false;
+      if (error instanceof AppError && unreadableCodes.has(error.code)) return false;
       throw error;
     }
   }
@@ -178,7 +188,9 @@ export class LayerConverter {
   }
 
   #workFile({ digest }: OciDescriptor, suffix: string): string {
-    return join(this.#target.workFolder, `${digest.replace(":", "-")}.${suffix}`);
+    // One digest may come with two diff IDs, of which one is wrong.
+    this.#files += 1;
+    return join(this.#target.workFolder, `${digest.replace(":", "-")}.${this.#files}.${suffix}`);
   }
 }
 
@@ -194,5 +206,5 @@ function ociLayer(descriptor: OciDescriptor): OciDescriptor {
   const compressed = "application/vnd.docker.image.rootfs.diff.tar";
   if (!descriptor.mediaType.startsWith(compressed)) return descriptor;
   const suffix = descriptor.mediaType.slice(compressed.length).replace(".", "+");
-  return { ...descriptor, mediaType: `application/vnd.oci.image.layer.v1.tar${suffix}` };
+  return { ...descriptor, mediaType: `${layerTarType}${suffix}` };
 }

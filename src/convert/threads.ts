@@ -7,23 +7,35 @@
 import { availableParallelism } from "node:os";
 import type { AppError } from "../errors.ts";
 import { defined } from "../util/assert.ts";
+import { MiB } from "../util/bytes.ts";
 import { WorkerPool } from "../workers.ts";
 import type { ConvertedLayer } from "./layer.ts";
 import type { RunLayerJob } from "./layers.ts";
 
 const idleMs = 1000;
-/** Each takes about 200 MB. */
-const threadsMax = 4;
+/** What each takes: a runtime, the chunks on their way, and garbage until it is collected. */
+const threadBytes = 160 * MiB;
+/** More of them wait for compression, which takes all cores anyway. */
+const threadsMax = 3;
 
 export interface LayerThreads extends Disposable {
   readonly run: RunLayerJob;
+}
+
+/** As many as have a core, and together take no more than half of the memory there is. */
+function fittingThreads(): number {
+  // 0 where no control group limits it.
+  const limitBytes = process.constrainedMemory() || Number.POSITIVE_INFINITY;
+  const memoryBytes = Math.min(process.availableMemory(), limitBytes);
+  const fitting = Math.floor(memoryBytes / 2 / threadBytes);
+  return Math.max(1, Math.min(fitting, availableParallelism(), threadsMax));
 }
 
 export function startLayerThreads(onCrash: (error: AppError) => void): LayerThreads {
   const reports = new Map<number, (bytes: number) => void>();
   let jobs = 0;
   const pool = new WorkerPool({
-    threadsMax: Math.min(availableParallelism(), threadsMax),
+    threadsMax: fittingThreads(),
     idleMs,
     configuration: () => undefined,
     handlers: {

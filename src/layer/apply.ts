@@ -50,13 +50,13 @@ export async function buildFromBlob(
   await using tar = await surroundings.openTar(request.blob, surroundings.read);
   const pieces = untilCancelled(tar.pieces(), request.blob, surroundings.isCancelled);
   try {
-    const { dependsOnLower, hasWhiteouts, ...layer } = await build(environment, async (place) => {
+    const built = await build(environment, async (place) => {
       const tree = await readTree(pieces, place, request.base, environment.chunkBytes);
       for await (const _ of pieces);
       await tar.verify();
-      return tree;
+      return { ...tree, applied: await tar.facts() };
     });
-    const applied = await tar.facts();
+    const { dependsOnLower, hasWhiteouts, applied, ...layer } = built;
     const { diffId: diff_id, tarBytes: tar_bytes } = applied;
     const place = hasWhiteouts ? request.key.place : ("any" as const);
     const blob = dependsOnLower ? undefined : { ...request.key, place, diff_id, tar_bytes };

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { readSync } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { AppError } from "../errors.ts";
 import { KiB, MiB } from "../util/bytes.ts";
@@ -96,15 +97,19 @@ async function openFile(path: string): Promise<FileHandle | undefined> {
   }
 }
 
-async function readFile(file: FileHandle, at: number, length: number): Promise<Uint8Array> {
+/**
+ * At once, in the thread that calls: asynchronous reads wait behind all that is being compressed,
+ * which uses the same threads of the runtime.
+ */
+function readFile(file: FileHandle, at: number, length: number): Promise<Uint8Array> {
   const bytes = Buffer.allocUnsafeSlow(length);
   let filled = 0;
   while (filled < length) {
-    const { bytesRead } = await file.read(bytes, filled, length - filled, at + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
+    const count = readSync(file.fd, bytes, filled, length - filled, at + filled);
+    if (count === 0) break;
+    filled += count;
   }
-  return bytes.subarray(0, filled);
+  return Promise.resolve(bytes.subarray(0, filled));
 }
 
 function damaged({ digest }: BlobSource, problem: string): AppError {

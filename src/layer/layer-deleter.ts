@@ -17,11 +17,13 @@ const retryMsMax = 900_000;
 export interface LayerDeleterOptions {
   /** Serialises all that changes the index. */
   readonly lock: Mutex;
-  readonly housekeeper: WorkerPool;
+  readonly housekeeper: Pick<WorkerPool, "call">;
   readonly allocator: PackAllocator;
   readonly mounts: Pick<LayerMounts, "evict">;
   /** Whether a snapshot refers to the layer. */
   readonly isReferenced: (layerId: number) => boolean;
+  /** Resolves when that no snapshot refers to it would be so after a loss of power, too. */
+  readonly durable: () => Promise<void>;
   /** Whether a snapshot is about to refer to it. */
   readonly isProtected: (layerId: number) => boolean;
   readonly isPackEmpty: (packId: number) => boolean;
@@ -65,7 +67,8 @@ export class LayerDeleter {
 
   /** Deletes what can be deleted of what was released; the rest waits for the next time. */
   async #deleteUnused(): Promise<void> {
-    const { housekeeper, allocator, isReferenced, isPackEmpty, onOutdated, log } = this.#options;
+    const { housekeeper, allocator, isReferenced, isPackEmpty, onOutdated } = this.#options;
+    const { durable, log } = this.#options;
     const unmounted: number[] = [];
     for (const layerId of this.#unreleased) {
       if (this.#options.isProtected(layerId)) continue;
@@ -74,6 +77,8 @@ export class LayerDeleter {
     }
     if (unmounted.length === 0) return;
     try {
+      // What a transaction gave up must not go before the transaction is on disk.
+      await durable();
       // A loop device lets go of its image some moments later: worth waiting for the first time.
       const waits = unmounted.some((layerId) => !this.#inUse.has(layerId));
       const request = { layerIds: unmounted, waits };

@@ -180,8 +180,8 @@ export class Maintenance {
   }
 
   async #condemn(): Promise<void> {
-    const { layers, housekeeper, setting, log } = this.#options;
-    if (setting === 0) return;
+    const { layers, housekeeper, setting, compactionDelayMs, log } = this.#options;
+    if (setting === 0 || compactionDelayMs === undefined) return;
     const found = await layers.exclusively(() =>
       housekeeper.call<Compaction>("condemnBundles", setting),
     );

@@ -37,19 +37,21 @@ export class PieceFiller {
 
   /**
    * The next filled buffer, undefined at the end; rejects with the error of the stream once all
-   * before it was taken.
-   *
-   * @param returned the buffer that was taken before, to be filled again
+   * before it was taken. To be called once at a time.
    */
-  async take(returned: number | undefined): Promise<FilledBuffer | undefined> {
-    if (returned !== undefined) this.#free.push(returned);
-    this.#wakeFiller?.();
+  async take(): Promise<FilledBuffer | undefined> {
     while (this.#filled.length === 0 && !this.#hasEnded) {
       await new Promise<void>((resolve) => (this.#wakeTaker = resolve));
     }
     const next = this.#filled.shift();
     if (next === undefined && this.#failure !== undefined) throw this.#failure.reason;
     return next;
+  }
+
+  /** A buffer that was taken can be filled again. */
+  giveBack(index: number): void {
+    this.#free.push(index);
+    this.#wakeFiller?.();
   }
 
   /** Ends the reading of the stream, at a border of pieces; never rejects. */

@@ -40,10 +40,6 @@ export class ArchiveTarget implements ImageTarget {
     return this.#layout.workFolder;
   }
 
-  hasBlob(blob: Descriptor): Promise<boolean> {
-    return this.#layout.hasBlob(blob);
-  }
-
   putBlob(blob: Descriptor, content: () => AsyncIterable<Uint8Array>): Promise<void> {
     return this.#layout.putBlob(blob, content);
   }

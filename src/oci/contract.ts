@@ -31,7 +31,6 @@ export interface ImageTarget {
   readonly name: string;
   /** A folder for files on their way to `putFile`; removed by `close`. */
   readonly workFolder: string;
-  hasBlob(blob: Descriptor): Promise<boolean>;
   /** Takes a blob; `content` is called for each attempt. */
   putBlob(blob: Descriptor, content: () => AsyncIterable<Uint8Array>): Promise<void>;
   /** Takes a blob that lies in a synced file of `workFolder`, which is gone afterwards. */

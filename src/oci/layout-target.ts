@@ -8,7 +8,7 @@
  */
 import { existsSync, mkdtempSync } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Descriptor } from "../containerd/descriptor.ts";
 import { AppError } from "../errors.ts";
 import { syncFolder } from "../util/sync-folder.ts";
@@ -51,13 +51,8 @@ export class LayoutTarget implements ImageTarget {
     return new LayoutTarget(path, tag, mkdtempSync(join(path, ".convert-")));
   }
 
-  async hasBlob({ digest, sizeBytes }: Descriptor): Promise<boolean> {
-    const path = join(this.#path, blobName(digest));
-    return existsSync(path) && (await stat(path)).size === sizeBytes;
-  }
-
   async putBlob(blob: Descriptor, content: () => AsyncIterable<Uint8Array>): Promise<void> {
-    if (await this.hasBlob(blob)) return;
+    if (await this.#hasBlob(blob)) return;
     const path = this.#workFile();
     await writeSynced(path, verifyBlob(blob, content()));
     await this.putFile(blob, path);
@@ -77,8 +72,8 @@ export class LayoutTarget implements ImageTarget {
 
   async finish(descriptor: Descriptor, bytes: Uint8Array): Promise<void> {
     await this.putManifest(descriptor, bytes);
-    for (const name of ["sha256", "sha512"]) {
-      const folder = join(this.#path, "blobs", name);
+    for (const name of ["blobs/sha256", "blobs/sha512", "blobs"]) {
+      const folder = join(this.#path, name);
       if (existsSync(folder)) syncFolder(folder);
     }
     const { mediaType, digest, sizeBytes } = descriptor;
@@ -87,10 +82,17 @@ export class LayoutTarget implements ImageTarget {
     await this.#putNamed(layoutFileName, Buffer.from(layoutVersion));
     await this.#putNamed(indexFileName, encodeJson(index));
     syncFolder(this.#path);
+    // The layout itself may be new.
+    syncFolder(dirname(resolve(this.#path)));
   }
 
   async close(): Promise<void> {
     await rm(this.workFolder, { recursive: true, force: true });
+  }
+
+  async #hasBlob({ digest, sizeBytes }: Descriptor): Promise<boolean> {
+    const path = join(this.#path, blobName(digest));
+    return existsSync(path) && (await stat(path)).size === sizeBytes;
   }
 
   async #readIndex(): Promise<OciIndex> {

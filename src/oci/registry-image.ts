@@ -68,10 +68,6 @@ export class RegistryTarget implements ImageTarget {
     this.#upload = from?.host === reference.host ? { mountFrom: from.repository } : {};
   }
 
-  hasBlob({ digest }: Descriptor): Promise<boolean> {
-    return this.#client.hasBlob(this.#reference, digest);
-  }
-
   async putBlob(blob: Descriptor, content: () => AsyncIterable<Uint8Array>): Promise<void> {
     await this.#client.uploadBlob(this.#reference, blob, content, this.#upload);
   }

@@ -5,15 +5,15 @@
  * @module
  */
 import { z } from "zod";
-import { parseDigest, type Descriptor } from "../containerd/descriptor.ts";
+import { layerTarType, parseDigest, type Descriptor } from "../containerd/descriptor.ts";
 import { AppError } from "../errors.ts";
 
 export const mediaType = {
   index: "application/vnd.oci.image.index.v1+json",
   manifest: "application/vnd.oci.image.manifest.v1+json",
   config: "application/vnd.oci.image.config.v1+json",
-  gzipLayer: "application/vnd.oci.image.layer.v1.tar+gzip",
-  zstdLayer: "application/vnd.oci.image.layer.v1.tar+zstd",
+  gzipLayer: `${layerTarType}+gzip`,
+  zstdLayer: `${layerTarType}+zstd`,
   dockerIndex: "application/vnd.docker.distribution.manifest.list.v2+json",
   dockerManifest: "application/vnd.docker.distribution.manifest.v2+json",
   dockerConfig: "application/vnd.docker.container.image.v1+json",

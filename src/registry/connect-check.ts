@@ -29,6 +29,7 @@ export function connectOnce(host: string, port: number, signal: AbortSignal): Pr
     socket.once("connect", () => finish(resolve));
     socket.once("error", (error) => finish(() => reject(error)));
     const abort = () => finish(() => reject(signal.reason as Error));
+    if (signal.aborted) return abort();
     signal.addEventListener("abort", abort, { once: true });
   });
 }

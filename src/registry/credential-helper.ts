@@ -48,10 +48,25 @@ async function run(
       killSignal: "SIGKILL",
       maxBuffer: tokenBodyBytesMax,
     });
-    const [output] = await Promise.all([new Response(child.stdout).text(), child.exited]);
+    const [output] = await Promise.all([readAll(child.stdout, options.timeout), child.exited]);
     return { exitCode: child.exitCode, output };
   } catch (error) {
     throw failed(program, describeError(error));
+  }
+}
+
+/** What the helper started, such as an agent, may keep the stream open when the helper is gone. */
+async function readAll(stream: ReadableStream<Uint8Array>, timeoutMs: number): Promise<string> {
+  const reader = stream.getReader();
+  const timer = setTimeout(() => void reader.cancel(), timeoutMs);
+  try {
+    const parts: Uint8Array[] = [];
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      parts.push(part.value);
+    }
+    return Buffer.concat(parts).toString();
+  } finally {
+    clearTimeout(timer);
   }
 }
 

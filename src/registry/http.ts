@@ -87,7 +87,7 @@ export class HttpClient {
       release?.();
     };
     try {
-      release = await this.#slots.take(request.url.origin, abort.signal);
+      release = await this.#slots.take(serverOf(request), abort.signal);
       await this.#connects.check(request.url, request.address, subject, abort.signal);
       const response = await this.#fetch(request, abort);
       this.#connects.note(request.url);
@@ -112,8 +112,11 @@ export class HttpClient {
       abort.abort(new RegistryError("unavailable", subject, problem));
     };
     let stopTimer = clock.after(limits.answerTimeoutMs, expire);
+    let isAnswered = false;
     // Sending takes as long as it takes; each piece that the server accepts is a sign of life.
     const restart = () => {
+      // A server may answer before it was sent everything.
+      if (isAnswered) return;
       stopTimer();
       stopTimer = clock.after(limits.answerTimeoutMs, expire);
     };
@@ -134,6 +137,7 @@ export class HttpClient {
         ...(content === undefined ? {} : { body: watched(content, restart, fail) }),
       });
     } finally {
+      isAnswered = true;
       stopTimer();
     }
   }
@@ -141,6 +145,14 @@ export class HttpClient {
 
 export function cancelled(subject: Subject): RegistryError {
   return new RegistryError("cancelled", subject, "the call was cancelled");
+}
+
+/**
+ * Whose connections are counted. What is sent may come from the same server, and must not wait for
+ * the place of the request that it belongs to: so uploads are counted apart.
+ */
+function serverOf({ url, content }: HttpRequest): string {
+  return content === undefined ? url.origin : `${url.origin} uploads`;
 }
 
 /** What the caller wants to be sent, and what every request has. */

@@ -49,7 +49,7 @@ export interface RegistryLimits {
   /** A body must bring `rateBytesMin` within each `rateWindowMs` that we wait for it. */
   readonly rateWindowMs: number;
   readonly rateBytesMin: number;
-  /** Requests and bodies on their way at a time to one server. */
+  /** Requests and bodies on their way at a time from one server; as many again to it. */
   readonly connectionsPerServer: number;
   /** How often all hosts of a registry are tried before a call fails as `unavailable`. */
   readonly roundsMax: number;

@@ -22,15 +22,13 @@ forbidden.addAddress("fd00:ec2::254", "ipv6");
 forbidden.addAddress("100.100.100.200", "ipv4");
 forbidden.addAddress("192.0.0.192", "ipv4");
 forbidden.addAddress("168.63.129.16", "ipv4");
-/** The same behind NAT64 (RFC 6052). */
-forbidden.addSubnet("64:ff9b::a9fe:0", 112, "ipv6");
 
 /** @param address an IP address without brackets */
 export function isForbiddenAddress(address: string): boolean {
   const family = isIP(address) === 6 ? "ipv6" : "ipv4";
   if (forbidden.check(address, family)) return true;
-  // ::ffff:a9fe:a9fe, as URLs write an IPv4 address in IPv6.
-  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i.exec(address);
+  // ::ffff:a9fe:a9fe, as URLs write an IPv4 address in IPv6; and behind NAT64 (RFC 6052).
+  const mapped = /^(?:::ffff|64:ff9b:):([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i.exec(address);
   if (mapped === null) return false;
   const [high, low] = [mapped[1], mapped[2]].map((part) => Number.parseInt(part ?? "", 16));
   const octets = [high ?? 0, low ?? 0].flatMap((part) => [part >> 8, part & 0xff]);

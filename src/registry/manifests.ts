@@ -5,6 +5,7 @@
  */
 import type { Descriptor } from "../containerd/descriptor.ts";
 import { parseDigest } from "../containerd/descriptor.ts";
+import { sha256Digest } from "../util/digest.ts";
 import type { Calls, Target } from "./calls.ts";
 import type { CallOptions, Reference } from "./contract.ts";
 import type { HttpAnswer } from "./http.ts";
@@ -48,7 +49,7 @@ export class Manifests {
         // A registry that does not say it all in a HEAD has to send the manifest itself.
         const answer = await requestManifest(server, "GET", target);
         const bytes = await readManifest(server, answer, target);
-        const digest = reference.digest ?? sha256(bytes);
+        const digest = reference.digest ?? sha256Digest(bytes);
         return { mediaType: mediaTypeOf(answer), digest, sizeBytes: bytes.length };
       },
       options,
@@ -68,7 +69,7 @@ export class Manifests {
     mediaType: string,
     options: CallOptions,
   ): Promise<Descriptor> {
-    const digest = sha256(bytes);
+    const digest = sha256Digest(bytes);
     const target = reference.tag ?? digest;
     const open = async function* () {
       yield bytes;
@@ -93,10 +94,6 @@ export class Manifests {
     );
     return { mediaType, digest, sizeBytes: bytes.length };
   }
-}
-
-function sha256(bytes: Uint8Array): string {
-  return `sha256:${new Bun.CryptoHasher("sha256").update(bytes).digest("hex")}`;
 }
 
 function requestManifest(

@@ -326,6 +326,7 @@ export class ChunkSink implements AsyncDisposable {
       if (row.blocks === 0) this.#soundBundles.add(block);
       return true;
     }
+    if (!this.#isStillKnown(row)) return false;
     if (row.encoding !== 0) {
       this.lostBlocks.add(block);
       return false;
@@ -334,5 +335,16 @@ export class ChunkSink implements AsyncDisposable {
     writer.restore(block, this.#paddedOf(chunk));
     this.restoredChunks += 1;
     return true;
+  }
+
+  /**
+   * Whether the index has the chunk where it was found just now. A layer may be deleted at any
+   * time, first its chunks from the index, then what they held: its blocks are nobody's any more,
+   * and what is written there would stay.
+   */
+  #isStillKnown({ sha256, place }: ChunkRow): boolean {
+    let isKnown = false;
+    findChunks(this.#options.database, [sha256], (row) => (isKnown ||= row.place === place));
+    return isKnown;
   }
 }

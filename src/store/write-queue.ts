@@ -20,12 +20,12 @@ export interface PendingWrite {
 export type ReserveBlocks = (count: number) => Promise<BlockAddress>;
 
 export class WriteQueue {
-  readonly #writer: PackWriter;
+  readonly #writer: Pick<PackWriter, "write">;
   readonly #reserve: ReserveBlocks;
   #tail: Promise<void> = Promise.resolve();
   #failure: unknown;
 
-  constructor(writer: PackWriter, reserve: ReserveBlocks) {
+  constructor(writer: Pick<PackWriter, "write">, reserve: ReserveBlocks) {
     this.#writer = writer;
     this.#reserve = reserve;
   }
@@ -33,11 +33,9 @@ export class WriteQueue {
   /** Resolves when the batch is written, or given up because it or one before it failed. */
   add(batch: readonly Promise<PendingWrite>[]): Promise<void> {
     const ready = Promise.all(batch);
-    this.#tail = Promise.all([ready, this.#tail])
-      .then(([writes]) => this.#write(writes))
-      .catch((error: unknown) => {
-        this.#failure ??= error;
-      });
+    // It may fail before its turn comes, which is when somebody looks at it.
+    ready.catch(() => undefined);
+    this.#tail = this.#writeAfter(this.#tail, ready);
     return this.#tail;
   }
 
@@ -55,6 +53,16 @@ export class WriteQueue {
   async close(): Promise<void> {
     this.#failure ??= new AppError("internal", "Content came after the end of its layer");
     await this.#tail;
+  }
+
+  /** Never rejects, and waits for what is being written also where this batch has failed. */
+  async #writeAfter(before: Promise<void>, ready: Promise<PendingWrite[]>): Promise<void> {
+    await before;
+    try {
+      await this.#write(await ready);
+    } catch (error) {
+      this.#failure ??= error;
+    }
   }
 
   async #write(writes: readonly PendingWrite[]): Promise<void> {

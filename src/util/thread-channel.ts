@@ -48,14 +48,16 @@ export class ThreadChannel {
   readonly #handlers: Handlers;
   readonly #pending = new Map<number, PendingCall>();
   #nextId = 1;
+  #closedFor: AppError | undefined;
 
   constructor(post: (message: unknown) => void, handlers: Handlers) {
     this.#post = post;
     this.#handlers = handlers;
   }
 
-  /** Calls the other side's handler; rejects with its error, or when the channel is closed. */
+  /** Calls the other side's handler; rejects with its error, or once the channel is closed. */
   call<Result>(name: string, argument?: unknown): Promise<Result> {
+    if (this.#closedFor !== undefined) return Promise.reject(this.#closedFor);
     const id = this.#nextId++;
     return new Promise<Result>((resolve, reject) => {
       this.#pending.set(id, { resolve: resolve, reject });
@@ -75,8 +77,9 @@ export class ThreadChannel {
     else pending?.reject(revive(message.error));
   }
 
-  /** The other side is gone: all calls under way are rejected. */
+  /** The other side is gone: all calls under way are rejected, and all that come. */
   close(reason: AppError): void {
+    this.#closedFor ??= reason;
     for (const pending of this.#pending.values()) pending.reject(reason);
     this.#pending.clear();
   }

@@ -8,9 +8,10 @@ import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { displayName } from "../../../src/util/byte-string.ts";
 import type { Layer } from "../../../test/support/image/layer.ts";
+import { blobPath } from "../../../test/support/image/layout.ts";
 import type { Digest, LayerBlob } from "../../../test/support/image/oci.ts";
 import { tarParts } from "../../../test/support/image/tar.ts";
-import { blobFolder, blobPath } from "./layout.ts";
+import { blobFolder } from "./layout.ts";
 import { findWhiteouts } from "./whiteouts.ts";
 
 type Parts = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;

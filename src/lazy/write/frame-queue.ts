@@ -5,7 +5,9 @@
  *
  * @module
  */
+import { blockBytes } from "../../tar/format.ts";
 import { MiB } from "../../util/bytes.ts";
+import { noteRows } from "../../util/garbage.ts";
 
 /** Four chunks of the largest size: as many as usual machines have cores. */
 const pendingBytesMax = 16 * MiB;
@@ -45,6 +47,8 @@ export class FrameQueue {
 
   /** @param onPlaced called, in order, when it is known where in the blob the frame lies */
   async add(content: Uint8Array, onPlaced?: (range: FrameRange) => void): Promise<void> {
+    // Whatever was read, copied and written for it is garbage soon, outside of the runtime's heap.
+    noteRows(Math.ceil(content.length / blockBytes));
     const compressed = this.#compress(content);
     // Its failure is met when its turn comes, and must not count as unhandled before.
     if (compressed instanceof Promise) compressed.catch(() => undefined);

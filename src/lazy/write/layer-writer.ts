@@ -102,6 +102,7 @@ export class LayerWriter {
   #countRows(count: number): void {
     this.#entries += count;
     if (this.#entries > tocEntriesMax) throw tooLarge(`${this.#entries} entries`);
+    if (this.toc.sizeBytes > tocBytesMax) throw tooLarge(`more than ${tocBytesMax} bytes`);
   }
 
   /**

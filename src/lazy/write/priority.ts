@@ -11,6 +11,8 @@ import { displayName, type ByteString } from "../../util/byte-string.ts";
 import type { TarItem } from "./tar-items.ts";
 
 const whiteoutPrefix = ".wh.";
+/** Hard links to hard links; archivers write links to the first name of a file. */
+const linksMax = 64;
 
 export interface PriorityOrder {
   readonly first: readonly TarItem[];
@@ -79,7 +81,7 @@ class PriorityPlanner {
     if (item === undefined || hiddenBy(path) !== undefined) return undefined;
     if (item.entry.type === "hard link") {
       const target = textOf(item.entry.linkName);
-      if (links.has(target)) return undefined;
+      if (links.has(target) || links.size >= linksMax) return undefined;
       const source = this.#needed(target, links.add(target));
       if (source === undefined) return undefined;
       needed.push(...source);

@@ -7,7 +7,8 @@ import type { TarEntry } from "../../tar/entry.ts";
 import { blockBytes } from "../../tar/format.ts";
 import { TarReader } from "../../tar/reader.ts";
 import { alignUp } from "../../util/bytes.ts";
-import { isSpecial, requireExpressible } from "./tar-parts.ts";
+import { tocEntriesMax } from "../limits.ts";
+import { isSpecial, notLazy, requireExpressible } from "./tar-parts.ts";
 
 export interface TarItem {
   readonly entry: TarEntry;
@@ -31,6 +32,7 @@ export async function listTarItems(tar: AsyncIterable<Uint8Array>): Promise<TarI
     const contentBytes = entry.type === "file" ? entry.sizeBytes : 0;
     if (!isSpecial(entry)) {
       requireExpressible(entry, reader.isSparse);
+      if (items.length >= tocEntriesMax) throw notLazy(entry, "is one entry too many for a table");
       items.push({ entry, start: end, contentStart, contentBytes });
     }
     end = alignUp(contentStart + contentBytes, blockBytes);

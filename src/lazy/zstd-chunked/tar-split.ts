@@ -7,9 +7,11 @@
  *
  * @module
  */
+import { AppError } from "../../errors.ts";
 import { displayName } from "../../util/byte-string.ts";
 import type { TarEntry } from "../../tar/entry.ts";
 import { MiB } from "../../util/bytes.ts";
+import { tocBytesMax } from "../limits.ts";
 import { Crc64 } from "./crc64.ts";
 
 const frameBytes = 4 * MiB;
@@ -31,6 +33,7 @@ export class TarSplitBuilder {
   #lines: string[] = [];
   #linesLength = 0;
   #uncompressedBytes = 0;
+  #compressedBytes = 0;
   #position = 0;
   #file: File | undefined;
 
@@ -82,11 +85,21 @@ export class TarSplitBuilder {
     if (this.#linesLength >= frameBytes) this.#endFrame();
   }
 
+  async #compressed(content: Uint8Array): Promise<Uint8Array> {
+    const frame = await this.#compress(content);
+    this.#compressedBytes += frame.length;
+    return frame;
+  }
+
   #endFrame(): void {
     const bytes = Buffer.from(this.#lines.join(""));
     this.#lines = [];
     this.#linesLength = 0;
     this.#uncompressedBytes += bytes.length;
-    this.#frames.push(this.#compress(bytes));
+    if (this.#compressedBytes > tocBytesMax) {
+      const problem = `its tar-split data would have more than ${tocBytesMax} bytes`;
+      throw new AppError("unimplemented", problem);
+    }
+    this.#frames.push(this.#compressed(bytes));
   }
 }

@@ -5,7 +5,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Digest, type Image, manifestType, sha256 } from "./oci.ts";
+import { type Digest, type Image, type LayerBlob, manifestType, sha256 } from "./oci.ts";
 
 export interface TestDescriptor {
   readonly mediaType: string;
@@ -27,7 +27,8 @@ export interface TestIndex {
   readonly manifests: readonly TestDescriptor[];
 }
 
-function blobPath(layout: string, digest: string): string {
+/** Where a layout has a blob. */
+export function blobPath(layout: string, digest: string): string {
   return join(layout, "blobs", "sha256", digest.slice("sha256:".length));
 }
 
@@ -80,17 +81,21 @@ export function layoutManifest(layout: string): TestManifest {
   return readDocument<TestManifest>(layout, first?.digest ?? "");
 }
 
-/** The first image of a layout, to be pushed under a name. */
-export function layoutImage(layout: string, name: string): Image {
-  const digest = layoutIndex(layout).manifests[0]?.digest ?? "";
-  const manifest = layoutManifest(layout);
+/** An image of a layout, to be pushed under a name; layers are read when they are asked for. */
+export function readImage(layout: string, digest: string, name: string): Image {
+  const manifest = readDocument<TestManifest>(layout, digest);
   const config = readBlob(layout, manifest.config.digest);
   const { rootfs } = JSON.parse(config.toString()) as { rootfs: { diff_ids: Digest[] } };
-  const layers = manifest.layers.map((layer, index) => ({
-    digest: layer.digest as Digest,
-    sizeBytes: layer.size,
-    diffId: rootfs.diff_ids[index] ?? ("sha256:" as const),
-    read: () => readBlob(layout, layer.digest),
-  }));
+  const layers = manifest.layers.map((layer, index): LayerBlob => {
+    const diffId = rootfs.diff_ids[index];
+    if (diffId === undefined) throw new Error(`${manifest.config.digest} has too few diff IDs`);
+    const read = () => Bun.file(blobPath(layout, layer.digest)).bytes();
+    return { digest: layer.digest as Digest, sizeBytes: layer.size, diffId, read };
+  });
   return { name, layers, config, manifest: readBlob(layout, digest) };
+}
+
+/** The first image of a layout, to be pushed under a name. */
+export function layoutImage(layout: string, name: string): Image {
+  return readImage(layout, layoutIndex(layout).manifests[0]?.digest ?? "", name);
 }

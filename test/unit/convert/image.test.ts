@@ -6,6 +6,8 @@ import type { ConversionReport } from "../../../src/convert/events.ts";
 import { convertImage, type ConversionOptions } from "../../../src/convert/image.ts";
 import { convertLayer } from "../../../src/convert/layer.ts";
 import { parsePlatform } from "../../../src/convert/platform.ts";
+import { AppError } from "../../../src/errors.ts";
+import type { ImageSource } from "../../../src/oci/contract.ts";
 import { openSource, openTarget } from "../../../src/oci/open-image.ts";
 import { hardCaseLayers } from "../../support/image/hard-cases.ts";
 import {
@@ -41,12 +43,18 @@ const defaults: ConversionOptions = {
   wanted: [],
 };
 
+const withoutRanges: Partial<ImageSource> = {
+  blobRange: () => Promise.reject(new AppError("unimplemented", "no ranges")),
+};
+
+/** @param change what the source does otherwise */
 async function convert(
   from: string,
   to: string,
   options: Partial<ConversionOptions> = {},
+  change: Partial<ImageSource> = {},
 ): Promise<ConversionReport & { readonly leftOut: readonly string[] }> {
-  const source = await openSource(from, noRegistries);
+  const source = Object.assign(await openSource(from, noRegistries), change);
   const target = await openTarget(to, noRegistries, from);
   const leftOut: string[] = [];
   const events = {
@@ -136,6 +144,14 @@ describe("convertImage", () => {
     expect(again.digest).toBe(made.digest);
     const reasons = again.layers.map(({ keptBecause }) => keptBecause);
     expect(reasons).toEqual(["is lazy already", "is lazy already"]);
+  });
+
+  test("a lazy layer is made anew where the source has no ranges", async () => {
+    const [first, second] = [newFolder(), newFolder()];
+    const made = await convert(source, first);
+    const again = await convert(first, second, {}, withoutRanges);
+    expect(again.digest).toBe(made.digest);
+    expect(again.layers.map(({ keptBecause }) => keptBecause)).toEqual([undefined, undefined]);
   });
 
   test("a layer whose table is another one is made anew", async () => {

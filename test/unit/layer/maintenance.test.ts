@@ -152,5 +152,7 @@ describe("Maintenance", () => {
     await node.ended();
     expect(node.rewritten).toEqual([1]);
     expect(node.maintenance.status().compact.layers_done).toBe(1);
+    // Without a delay bundles are never compacted.
+    expect(node.compactions).toBe(0);
   });
 });

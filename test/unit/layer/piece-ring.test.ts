@@ -20,10 +20,9 @@ async function* failing(): AsyncGenerator<Uint8Array, void> {
 
 async function readAll(filler: PieceFiller, buffers: readonly SharedBytes[]): Promise<string> {
   let text = "";
-  let filled = await filler.take(undefined);
-  while (filled !== undefined) {
+  for (let filled = await filler.take(); filled !== undefined; filled = await filler.take()) {
     text += Buffer.from(buffers[filled.index]!.subarray(0, filled.lengthBytes)).toString();
-    filled = await filler.take(filled.index);
+    filler.giveBack(filled.index);
   }
   return text;
 }
@@ -37,13 +36,13 @@ describe("PieceFiller", () => {
 
   test("has nothing of an empty stream", async () => {
     const filler = new PieceFiller(piecesOf(), makeBuffers(1));
-    expect(await filler.take(undefined)).toBeUndefined();
+    expect(await filler.take()).toBeUndefined();
   });
 
   test("gives what came before a failure, then the failure", async () => {
     const filler = new PieceFiller(failing(), makeBuffers(2));
-    expect(await filler.take(undefined)).toEqual({ index: 0, lengthBytes: 8 });
-    expect(await rejection(filler.take(0))).toMatchObject({ code: "data_loss" });
+    expect(await filler.take()).toEqual({ index: 0, lengthBytes: 8 });
+    expect(await rejection(filler.take())).toMatchObject({ code: "data_loss" });
   });
 
   test("does not read on when it is stopped, also when no buffer is free", async () => {
@@ -54,7 +53,7 @@ describe("PieceFiller", () => {
       yield Buffer.alloc(1);
     }
     const filler = new PieceFiller(endless(), makeBuffers(1));
-    await filler.take(undefined);
+    await filler.take();
     await filler.stop();
     expect(isPastTheEnd).toBe(false);
   });

@@ -1,5 +1,10 @@
 import { describe, expect, test } from "bun:test";
+import { tocBytesMax } from "../../../src/lazy/limits.ts";
 import type { LazyFormat } from "../../../src/lazy/model.ts";
+import { noPrefetchLandmark } from "../../../src/lazy/special-files.ts";
+import { landmarkParts } from "../../../src/lazy/write/landmark.ts";
+import { LayerWriter } from "../../../src/lazy/write/layer-writer.ts";
+import { TarSplitBuilder } from "../../../src/lazy/zstd-chunked/tar-split.ts";
 import { displayName } from "../../../src/util/byte-string.ts";
 import { MiB } from "../../../src/util/bytes.ts";
 import { sha256Digest } from "../../../src/util/digest.ts";
@@ -130,6 +135,34 @@ describe("a layer written in either format", () => {
   });
 });
 
+describe("what is kept in memory has an end", () => {
+  const [, entry] = [...landmarkParts(noPrefetchLandmark)];
+  if (entry?.kind !== "entry") throw new Error("the landmark has no entry");
+
+  test("a table of contents that grows too large is refused on the way", () => {
+    const writer = new LayerWriter(
+      "estargz",
+      (content) => content,
+      () => undefined,
+    );
+    writer.toc.sizeBytes = tocBytesMax + 1;
+    expect(() => writer.addEntry(entry.entry, entry.times)).toThrow("table of contents");
+  });
+
+  test("tar-split data that grow too large are refused on the way", async () => {
+    const compressed = Buffer.allocUnsafeSlow(tocBytesMax / 2 + 1);
+    const builder = new TarSplitBuilder(() => Promise.resolve(compressed));
+    const addFrames = async () => {
+      for (let frame = 0; frame < 4; frame++) {
+        builder.addRaw(Buffer.alloc(4 * MiB));
+        // A frame is counted when it is there.
+        await Promise.resolve().then(() => undefined);
+      }
+    };
+    expect(await rejection(addFrames())).toMatchObject({ code: "unimplemented" });
+  });
+});
+
 describe("prioritized files", () => {
   test.each(formats)("%s: go first with what they need, before the landmark", async (format) => {
     const wanted = ["last", "dir/link"];
@@ -161,6 +194,17 @@ describe("prioritized files", () => {
     expect(layer.prefetch.kind).toBe("nothing");
     const expected = entries.map((entry) => entry.name);
     expect(layer.entries.map((entry) => displayName(entry.name))).toEqual(expected);
+  });
+
+  test("hard links to hard links end somewhere", async () => {
+    const links = Array.from({ length: 100 }, (_, index) => ({
+      name: `link-${index + 1}`,
+      flag: "1",
+      linkName: `link-${index}`,
+    }));
+    const tar = rawTar([{ name: "link-0", content: "x" }, ...links]);
+    const { bytes, annotations } = await lazyBlob(tar, "estargz", ["link-100"]);
+    expect((await readLazy(bytes, annotations)).prefetch.kind).toBe("nothing");
   });
 
   test("a layer without any has a landmark that says so", async () => {

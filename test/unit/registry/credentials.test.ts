@@ -1,6 +1,6 @@
 /** Who the client is to servers: challenges, tokens, docker's config.json and its helpers. */
 import { describe, expect, test } from "bun:test";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { credentialHelper } from "../../../src/registry/credential-helper.ts";
@@ -274,6 +274,14 @@ describe("credentialHelper()", () => {
 
   test("kills a helper that takes too long", async () => {
     expect(await rejection(runHelper("exec sleep 600", 50))).toMatchObject({ code: "unavailable" });
+  });
+
+  test("does not wait for what the helper leaves behind", async () => {
+    using folder = scratchFolder("helper");
+    const script = `sleep 600 & echo $! > '${folder.path}/pid'; exec sleep 600`;
+    const running = runHelper(script, 500);
+    expect(await rejection(running)).toMatchObject({ code: "unavailable" });
+    process.kill(Number(readFileSync(`${folder.path}/pid`, "utf8")));
   });
 
   test.each(["../evil", "a/b", "", "-x"])("does not run %j", async (name) => {

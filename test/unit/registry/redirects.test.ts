@@ -118,10 +118,14 @@ describe("a redirect", () => {
 });
 
 describe("isForbiddenAddress()", () => {
-  test.each(["169.254.0.1", "fe80::1", "febf::1", "::ffff:a9fe:a9fe", "64:ff9b::a9fe:a9fe"])(
-    "refuses %s",
-    (address) => expect(isForbiddenAddress(address)).toBe(true),
-  );
+  test.each([
+    "169.254.0.1",
+    "fe80::1",
+    "febf::1",
+    "::ffff:a9fe:a9fe",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b::6464:64c8",
+  ])("refuses %s", (address) => expect(isForbiddenAddress(address)).toBe(true));
   test.each(["127.0.0.1", "10.0.0.1", "169.253.0.1", "::1", "fec0::1", "::ffff:7f00:1"])(
     "allows %s",
     (address) => expect(isForbiddenAddress(address)).toBe(false),

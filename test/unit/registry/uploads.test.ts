@@ -2,7 +2,8 @@
 import { describe, expect, test } from "bun:test";
 import { uploadPieceBytes } from "../../../src/registry/limits.ts";
 import { parseReference } from "../../../src/registry/reference.ts";
-import { ClientFixture, LyingServer, testHost } from "../../support/lying-registry.ts";
+import type { RegistryClientOptions } from "../../../src/registry/client.ts";
+import { type Answer, ClientFixture, LyingServer, testHost } from "../../support/lying-registry.ts";
 import { rejection } from "../../support/rejection.ts";
 
 const content = Buffer.alloc(2 * uploadPieceBytes + 5, "dedup");
@@ -25,14 +26,14 @@ function accepted(location: string): Response {
 }
 
 /** A registry without the blob, that asks for a password. */
-function registry(answer: (request: Request, url: URL) => Promise<Response> | Response) {
+function registry(answer: Answer, options: RegistryClientOptions = {}) {
   const server = new LyingServer((request, url) => {
     if (!request.headers.has("authorization")) {
       return new Response(null, { status: 401, headers: { "www-authenticate": "Basic" } });
     }
     return request.method === "HEAD" ? new Response(null, { status: 404 }) : answer(request, url);
   });
-  const fixture = new ClientFixture().withServers(server);
+  const fixture = new ClientFixture(options).withServers(server);
   return { server, fixture: fixture.withLogin(server.authority, "user", "password") };
 }
 
@@ -75,6 +76,23 @@ describe("uploadBlob()", () => {
     expect(await fixture.client.uploadBlob(reference, blob, pieces)).toBe("uploaded");
     expect(storage.asked).toEqual(["PUT /bucket"]);
     expect(storage.requests[0]?.headers.has("authorization")).toBe(false);
+  });
+
+  test("brings a blob from the server it goes to over one connection each way", async () => {
+    const { server, fixture } = registry(
+      async (request, url) => {
+        if (request.method === "POST") return accepted(`${uploads}1`);
+        if (request.method === "GET") return new Response(content);
+        expect(url.pathname).toBe(`${uploads}1`);
+        expect(Buffer.from(await request.arrayBuffer()).equals(content)).toBe(true);
+        return new Response(null, { status: 201 });
+      },
+      { limits: { connectionsPerServer: 1 } },
+    );
+    using _ = fixture;
+    await using __ = server;
+    const from = () => fixture.client.blob(reference, blob);
+    expect(await fixture.client.uploadBlob(reference, blob, from)).toBe("uploaded");
   });
 
   test("begins anew where the registry fails on the way", async () => {

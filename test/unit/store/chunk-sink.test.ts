@@ -31,12 +31,13 @@ class Fixture implements Disposable {
   readonly table: ChunkTable;
   readonly reserved: number[] = [];
   failure: Error | undefined;
-  readonly #writer = new PackWriter(this.paths);
+  readonly #writer: PackWriter;
   readonly sink: ChunkSink;
   #next = firstBlockOfPack(1);
 
-  constructor(codec?: ExtentCodec) {
+  constructor(codec?: ExtentCodec, Writer = PackWriter) {
     this.table = new ChunkTable(codec?.algorithm);
+    this.#writer = new Writer(this.paths);
     mkdirSync(this.paths.packs);
     writeFileSync(packPath(this.paths, 1), "");
     truncateSync(packPath(this.paths, 1), packBytes);
@@ -148,6 +149,27 @@ describe("ChunkSink", () => {
     await fixture.sink.flush();
     expect(fixture.sink.restoredChunks).toBe(1);
     expect(fixture.read(block, lost.length).equals(lost)).toBe(true);
+  });
+
+  test("writes content anew that is deleted just when it was found", async () => {
+    const block = firstBlockOfPack(1) + 1000;
+    // As the housekeeper: first the row goes, then the content.
+    class LateWriter extends PackWriter {
+      override isAllocated(): boolean {
+        fixture.database.run("DELETE FROM chunks");
+        return false;
+      }
+    }
+    using fixture: Fixture = new Fixture(undefined, LateWriter);
+    const dying = content(7, 5000);
+    const hash = new Bun.CryptoHasher("sha256").update(dying).digest();
+    fixture.database.query(insertChunk).run(placeOf(block), hash, dying.length, 2);
+    await fixture.add(dying);
+    await fixture.sink.flush();
+    expect(fixture.sink.restoredChunks).toBe(0);
+    expect(fixture.table.originOf(0)).toBe("written");
+    expect(isZero(fixture.read(block, 8192))).toBe(true);
+    expect(fixture.read(fixture.table.blockOf(0), dying.length).equals(dying)).toBe(true);
   });
 
   test("rejects with the pack's name when the pack cannot be written", async () => {

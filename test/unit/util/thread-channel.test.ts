@@ -47,10 +47,11 @@ describe("ThreadChannel", () => {
     expect(left.call("nothing")).rejects.toMatchObject({ code: "internal" });
   });
 
-  test("rejects the calls under way when it is closed", async () => {
+  test("rejects the calls under way when it is closed, and those that come later", async () => {
     const channel = new ThreadChannel(() => undefined, {});
     const call = channel.call("never");
     channel.close(new AppError("internal", "the thread died"));
     expect(call).rejects.toThrow("the thread died");
+    expect(channel.call("late")).rejects.toThrow("the thread died");
   });
 });

@@ -1,0 +1,60 @@
+import { describe, expect, test } from "bun:test";
+import { AppError } from "../../../src/errors.ts";
+import { LayerDeleter } from "../../../src/layer/layer-deleter.ts";
+import { PackAllocator } from "../../../src/store/pack-allocator.ts";
+import { storePaths } from "../../../src/store/paths.ts";
+import { Mutex } from "../../../src/util/mutex.ts";
+import type { WorkerPool } from "../../../src/workers.ts";
+import { RecordingLog } from "../snapshot/fakes.ts";
+
+class Fixture {
+  readonly steps: string[] = [];
+  readonly log = new RecordingLog();
+  readonly referenced = new Set<number>();
+  failure: AppError | undefined;
+  readonly deleter = new LayerDeleter({
+    lock: new Mutex(),
+    housekeeper: this.#housekeeper(),
+    allocator: new PackAllocator(storePaths("/nowhere")),
+    mounts: { evict: async (layerId) => void this.steps.push(`evict ${layerId}`) },
+    isReferenced: (layerId) => this.referenced.has(layerId),
+    durable: async () => {
+      this.steps.push("sync");
+      if (this.failure !== undefined) throw this.failure;
+    },
+    isProtected: () => false,
+    isPackEmpty: () => false,
+    onOutdated: () => undefined,
+    log: this.log,
+  });
+
+  #housekeeper(): Pick<WorkerPool, "call"> {
+    return {
+      call: async <Result>(name: string, argument?: unknown) => {
+        const { layerIds } = argument as { readonly layerIds: readonly number[] };
+        this.steps.push(`${name} ${layerIds.join()}`);
+        return [] as Result;
+      },
+    };
+  }
+}
+
+describe("LayerDeleter", () => {
+  test("deletes what no snapshot has once that is on disk, and nothing else", async () => {
+    const fixture = new Fixture();
+    fixture.referenced.add(2);
+    await fixture.deleter.release([1, 2, 3]);
+    expect(fixture.steps).toEqual(["evict 1", "evict 3", "sync", "deleteLayers 1,3"]);
+    await fixture.deleter.close();
+    expect(fixture.steps).toHaveLength(4);
+  });
+
+  test("keeps a layer that a snapshot may have again after a loss of power", async () => {
+    const fixture = new Fixture();
+    fixture.failure = new AppError("data_loss", "cannot sync");
+    await fixture.deleter.release([1]);
+    await fixture.deleter.close();
+    expect(fixture.steps).not.toContain("deleteLayers 1");
+    expect(fixture.log.messages("error")).toContain("cannot delete layers");
+  });
+});
