@@ -2,7 +2,8 @@
  * `npm run bench [-- conversion|memory|pull|family] [flags]`: figures of this machine, as Markdown
  * tables and as JSON. Several rounds, medians; peers side by side in the same run.
  *
- * Flags are those of the family: `--set full|small`, `--only image,…`, `--rounds N`, `--out FILE`.
+ * Flags are those of the family: `--set full|small`, `--only image,…`, `--peers name,…`,
+ * `--rounds N`, `--out FILE`.
  *
  * @module
  */

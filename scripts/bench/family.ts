@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Registry } from "../../test/support/registry.ts";
 import { ensurePackages } from "../lib/apt.ts";
 import { say } from "../lib/project.ts";
-import { contenders, type ContenderName } from "./family/contenders.ts";
+import type { ContenderName } from "./family/contenders.ts";
 import type { FamilyOptions } from "./family/options.ts";
 import { reportFamily } from "./family/report.ts";
 import type { RoundResult } from "./family/results.ts";
@@ -48,16 +48,17 @@ export async function benchFamily(scratch: string, options: FamilyOptions): Prom
   await using registry = await Registry.start(registryFolder);
   for (const { image } of subjects) await registry.push(image);
   const results: RoundResult[] = [];
+  const { peers } = options;
   for (let round = 1; round <= options.rounds; round++) {
-    for (let turn = 0; turn < contenders.length; turn++) {
-      const contender = contenders[(round - 1 + turn) % contenders.length];
+    for (let turn = 0; turn < peers.length; turn++) {
+      const contender = peers[(round - 1 + turn) % peers.length];
       if (contender === undefined) continue;
       say(`family: round ${round} of ${options.rounds}: ${contender.name}`);
       const sources = { registry, registryFolder };
       results.push(await measureRound(contender, round, subjects, sources));
     }
   }
-  const named = contenders.map(({ name }): [ContenderName, RoundResult[]] => [
+  const named = peers.map(({ name }): [ContenderName, RoundResult[]] => [
     name,
     results.filter(({ contender }) => contender === name),
   ]);

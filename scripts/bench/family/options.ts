@@ -1,12 +1,15 @@
 /** What `npm run bench -- family` can be told. */
 import { join } from "node:path";
 import { projectFolder } from "../../lib/project.ts";
+import { type Contender, contenders } from "./contenders.ts";
 import { type ImageSet, imageSets } from "../images/recipes.ts";
 
 export interface FamilyOptions {
   readonly set: ImageSet;
   /** Images of the set, in its order; empty for all. */
   readonly only: readonly string[];
+  /** Who is compared. */
+  readonly peers: readonly Contender[];
   readonly rounds: number;
   /** Where the results go, as JSON; the tables go beside, as Markdown. */
   readonly out: string;
@@ -16,6 +19,7 @@ export interface FamilyOptions {
 export const familyFlags = {
   set: { type: "string", default: "full" },
   only: { type: "string", default: "" },
+  peers: { type: "string", default: contenders.map(({ name }) => name).join(",") },
   rounds: { type: "string", default: "3" },
   out: { type: "string", default: join(projectFolder, "dist", "bench-family.json") },
 } as const;
@@ -27,7 +31,7 @@ function isImageSet(name: string): name is ImageSet {
 }
 
 /** Throws an error that names what is wrong. */
-export function readFamilyOptions({ set, only, rounds, out }: FlagValues): FamilyOptions {
+export function readFamilyOptions({ set, only, peers, rounds, out }: FlagValues): FamilyOptions {
   if (!isImageSet(set)) {
     throw new Error(`--set is ${Object.keys(imageSets).join(" or ")}, not "${set}"`);
   }
@@ -37,5 +41,14 @@ export function readFamilyOptions({ set, only, rounds, out }: FlagValues): Famil
   if (unknown !== undefined)
     throw new Error(`No image "${unknown}"; there are: ${known.join(", ")}`);
   if (!/^[1-9][0-9]?$/.test(rounds)) throw new Error(`--rounds is 1 to 99, not "${rounds}"`);
-  return { set, only: names, rounds: Number(rounds), out };
+  return { set, only: names, peers: readPeers(peers), rounds: Number(rounds), out };
+}
+
+function readPeers(text: string): Contender[] {
+  return text.split(",").map((peer) => {
+    const found = contenders.find(({ name }) => name === peer);
+    if (found !== undefined) return found;
+    const names = contenders.map(({ name }) => name).join(", ");
+    throw new Error(`No peer "${peer}"; there are: ${names}`);
+  });
 }

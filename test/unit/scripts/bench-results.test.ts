@@ -154,20 +154,27 @@ describe("watchMemory()", () => {
 });
 
 describe("readFamilyOptions()", () => {
-  const usual = { set: "full", only: "", rounds: "3", out: "/tmp/x.json" };
+  const usual = { set: "full", only: "", peers: "dedup", rounds: "3", out: "/tmp/x.json" };
 
-  test("takes the images of a set", () => {
-    expect(readFamilyOptions({ ...usual, only: "app:1,node:1" })).toEqual({
+  test("takes the images of a set and the peers to compare", () => {
+    const { peers, ...options } = readFamilyOptions({
+      ...usual,
+      only: "app:1,node:1",
+      peers: "dedup,overlayfs",
+    });
+    expect(options).toEqual({
       set: "full",
       only: ["app:1", "node:1"],
       rounds: 3,
       out: "/tmp/x.json",
     });
+    expect(peers.map(({ name }) => name)).toEqual(["dedup", "overlayfs"]);
   });
 
   test("names what it does not know", () => {
     expect(() => readFamilyOptions({ ...usual, set: "huge" })).toThrow('not "huge"');
     expect(() => readFamilyOptions({ ...usual, set: "small", only: "node:1" })).toThrow("node:1");
     expect(() => readFamilyOptions({ ...usual, rounds: "0" })).toThrow('not "0"');
+    expect(() => readFamilyOptions({ ...usual, peers: "podman" })).toThrow('No peer "podman"');
   });
 });
