@@ -5,7 +5,6 @@
  * The seed is printed; DEDUP_SEED replays it.
  */
 import { describe, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
@@ -168,9 +167,6 @@ describe("Apply", () => {
     adversary.disconnect();
     await daemon.stop();
     expect(await daemon.cli("check", "--data")).toBe("no problems found\n");
-    const left = ["packs", "images", "mounts", "snapshots"].flatMap((name) =>
-      readdirSync(join(daemon.root, name)),
-    );
-    expect(left).toEqual([]);
+    expect(daemon.leftovers()).toEqual([]);
   }, 300_000);
 });

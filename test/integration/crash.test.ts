@@ -7,7 +7,7 @@
  */
 import type { ServiceError } from "@grpc/grpc-js";
 import { describe, expect, test } from "bun:test";
-import { readdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { TestDaemon } from "../support/daemon.ts";
@@ -164,9 +164,6 @@ describe("the daemon", () => {
     await adversary.removeAll();
     await daemon.stop();
     expect(await daemon.cli("check", "--data")).toBe("no problems found\n");
-    const left = ["packs", "images", "mounts", "snapshots"].flatMap((name) =>
-      readdirSync(join(daemon.root, name)),
-    );
-    expect(left).toEqual([]);
+    expect(daemon.leftovers()).toEqual([]);
   }, 300_000);
 });

@@ -24,6 +24,7 @@ import { TestDaemon } from "../support/daemon.ts";
 import { mounted, ownFolderOf } from "../support/mounted.ts";
 import { randomBytes } from "../support/random.ts";
 import { rejection } from "../support/rejection.ts";
+import { mountSmallDisk, unmountSmallDisk } from "../support/small-disk.ts";
 import { SnapshotsClient } from "../support/snapshots-client.ts";
 
 /** gRPC codes: see grpc/codes.h. */
@@ -42,8 +43,7 @@ beforeEach(async () => {
 afterEach(async () => {
   client[Symbol.dispose]();
   await daemon.kill();
-  for (const id of readdirSync(join(daemon.root, "mounts")))
-    unmount(join(daemon.root, "mounts", id));
+  daemon.unmountLayers();
   folder[Symbol.dispose]();
 });
 
@@ -225,23 +225,15 @@ describe("on a full disk", () => {
   beforeEach(async () => {
     await daemon.stop();
     client[Symbol.dispose]();
-    const disk = join(folder.path, "disk");
-    const place = join(folder.path, "small");
-    writeFileSync(disk, "");
-    truncateSync(disk, sizeMiB * 1024 * 1024);
-    mkdirSync(place);
-    await runCommand(["mkfs.ext4", "-q", "-m", "0", disk]);
-    await runCommand(["mount", "-o", "loop", disk, place]);
+    const place = await mountSmallDisk(folder.path, sizeMiB * 1024 * 1024);
     await start(join(place, "d"));
   });
 
   afterEach(async () => {
     client[Symbol.dispose]();
     await daemon.kill();
-    for (const id of readdirSync(join(daemon.root, "mounts"))) {
-      unmount(join(daemon.root, "mounts", id));
-    }
-    unmount(join(folder.path, "small"));
+    daemon.unmountLayers();
+    unmountSmallDisk(folder.path);
     // What the outer hook looks at lay on the small disk.
     mkdirSync(join(daemon.root, "mounts"), { recursive: true });
   });

@@ -1,17 +1,8 @@
 /** Work in the background of the daemon: what is rewritten under containers that go on reading. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import {
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { unmount } from "../../ffi/mount.ts";
-import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
+import { waitUntil } from "../../scripts/lib/process.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import type { MaintenanceStatus } from "../../src/layer/maintenance.ts";
 import { defined } from "../../src/util/assert.ts";
@@ -21,6 +12,7 @@ import { mounted, ownFolderOf } from "../support/mounted.ts";
 import { randomBytes } from "../support/random.ts";
 import { rejection } from "../support/rejection.ts";
 import { fileDifferences, type Files } from "../support/snapshot-files.ts";
+import { mountSmallDisk, unmountSmallDisk } from "../support/small-disk.ts";
 import { SnapshotsClient } from "../support/snapshots-client.ts";
 import { manyDense, text } from "../support/store-files.ts";
 
@@ -38,9 +30,7 @@ beforeEach(async () => {
 afterEach(async () => {
   client[Symbol.dispose]();
   await daemon.kill();
-  for (const id of readdirSync(join(daemon.root, "mounts"))) {
-    unmount(join(daemon.root, "mounts", id));
-  }
+  daemon.unmountLayers();
   folder[Symbol.dispose]();
 });
 
@@ -274,23 +264,15 @@ describe("on a full disk", () => {
   beforeEach(async () => {
     await daemon.stop();
     client[Symbol.dispose]();
-    const disk = join(folder.path, "disk");
-    const place = join(folder.path, "small");
-    writeFileSync(disk, "");
-    truncateSync(disk, 48 * MiB);
-    mkdirSync(place);
-    await runCommand(["mkfs.ext4", "-q", "-m", "0", disk]);
-    await runCommand(["mount", "-o", "loop", disk, place]);
+    const place = await mountSmallDisk(folder.path, 48 * MiB);
     await start(join(place, "d"), { compression: "zstd" });
   });
 
   afterEach(async () => {
     client[Symbol.dispose]();
     await daemon.kill();
-    for (const id of readdirSync(join(daemon.root, "mounts"))) {
-      unmount(join(daemon.root, "mounts", id));
-    }
-    unmount(join(folder.path, "small"));
+    daemon.unmountLayers();
+    unmountSmallDisk(folder.path);
     // What the outer hook looks at lay on the small disk.
     mkdirSync(join(daemon.root, "mounts"), { recursive: true });
   });

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { unmount } from "../../ffi/mount.ts";
 import { type Service, runCommand, startService, waitUntil } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import type { RequestedCompression } from "../../src/mount/probe-compression.ts";
@@ -160,6 +161,19 @@ export class TestDaemon implements AsyncDisposable {
   loggedConversions(): number {
     const start = "successfully auto-converted layer";
     return this.logMessages().filter((message) => message.startsWith(start)).length;
+  }
+
+  /** Unmounts the layers that a killed daemon has left mounted. */
+  unmountLayers(): void {
+    const mounts = join(this.root, "mounts");
+    for (const id of readdirSync(mounts)) unmount(join(mounts, id));
+  }
+
+  /** What is in the folders of the root: nothing, once all snapshots are gone. */
+  leftovers(): string[] {
+    return ["packs", "images", "mounts", "snapshots"].flatMap((name) =>
+      readdirSync(join(this.root, name)),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
