@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ConversionCounts } from "../layer/layer-store.ts";
+import type { ConversionCounts } from "../layer/layer-builds.ts";
 import type { StoreStatistics } from "../store/statistics.ts";
 import { version } from "../version.ts";
 

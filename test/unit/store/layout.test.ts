@@ -4,7 +4,7 @@ import {
   firstBlockOfPack,
   mergeRanges,
   packBlocks,
-  packBytes,
+  packBytesOf,
   packIdMax,
   packOfBlock,
   packOffsetBytes,
@@ -23,7 +23,7 @@ describe("addresses", () => {
 
   test("of the last block of a pack end at the pack's size", () => {
     const last = firstBlockOfPack(7) + packBlocks - 1;
-    expect(packOffsetBytes(last) + 4096).toBe(packBytes);
+    expect(packOffsetBytes(last) + 4096).toBe(packBytesOf(7));
   });
 
   test("round sizes up to blocks", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, statSync } from "node:fs";
-import { firstBlockOfPack, packBlocks, packBytes } from "../../../src/store/layout.ts";
+import { firstBlockOfPack, packBlocks, packBytesOf } from "../../../src/store/layout.ts";
 import { PackAllocator, verifyPackFile } from "../../../src/store/pack-allocator.ts";
 import { packPath, storePaths } from "../../../src/store/paths.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
@@ -16,7 +16,7 @@ describe("PackAllocator", () => {
     const second = await allocator.reserve(reservation, 2);
     expect([first, second]).toEqual([firstBlockOfPack(1), firstBlockOfPack(1) + 3]);
     const status = statSync(packPath(paths, 1));
-    expect([status.size, status.blocks]).toEqual([packBytes, 0]);
+    expect([status.size, status.blocks]).toEqual([packBytesOf(1), 0]);
   });
 
   test("never gives two conversions the same block", async () => {
