@@ -106,10 +106,7 @@ export class LayerBuilds {
 
   /** Answers a builder's request for a lazy pack; a handler of the worker pool. */
   readonly createLazyPack = (request: { job: number; contentBytes: number }): Promise<number> =>
-    this.#options.allocator.createLazyPack(
-      this.#reservationOf(request.job),
-      request.contentBytes,
-    );
+    this.#options.allocator.createLazyPack(this.#reservationOf(request.job), request.contentBytes);
 
   #reservationOf(job: number): Reservation {
     return defined(this.#reservations.get(job), `the reservation of job ${job}`);

@@ -37,9 +37,12 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
 
 /** A layer of which not all content need be there yet. */
 export interface ClaimedLayer extends ConvertedLayer {
-  /** Where content goes that is missing; undefined for an ordinary layer. */
+  /** Whether it has content in a pack of its own, there or not. */
+  readonly isLazy: boolean;
   readonly packId: number | undefined;
   readonly state: LazyState;
+  /** The digest of the tar, where the layer was made of one. */
+  readonly diffId?: string;
   /** What was found of its content when it was built; undefined where it was there already. */
   readonly facts: LazyFacts | undefined;
 }
@@ -115,11 +118,11 @@ export class NodeLayerStore implements LayerStore {
    * with `data_loss` for a wrong table, with `cancelled` after `signal`.
    */
   claim(table: LazyTable, base: LayerBase, signal: AbortSignal): Promise<ClaimedLayer> {
-    const { digest } = table.blob;
-    const key = keyOf(table.blob, base);
+    const { digest } = table;
+    const key = keyOf(table, base);
     return this.#blobLocks.run([digest], async () => {
-      refuseCancelled(table.blob, signal);
-      const known = await this.#findClaimed(key);
+      refuseCancelled(table, signal);
+      const known = await this.findClaimed(digest, base);
       if (known !== undefined) return known;
       const { layer, result: facts } = await this.#builds.build(digest, (thread, job) =>
         thread.call<LazyFacts>("buildLazy", { ...table, job, base, key }),
@@ -127,13 +130,22 @@ export class NodeLayerStore implements LayerStore {
       const { packId, missingBytes } = facts;
       const state = missingBytes === 0 ? "complete" : "fetching";
       this.#options.log.info({ blob: digest, ...layer, ...facts }, `claimed layer ${digest}`);
-      return { ...layer, packId, state, facts };
+      return { ...layer, isLazy: packId !== undefined, packId, state, facts };
     });
   }
 
   /** What `claim` would find without a table: a layer that was made of the blob before. */
-  findClaimed(blob: Pick<BlobNote, "digest">, base: LayerBase): Promise<ClaimedLayer | undefined> {
-    return this.#findClaimed(keyOf(blob, base));
+  async findClaimed(digest: string, base: LayerBase): Promise<ClaimedLayer | undefined> {
+    const key = keyOf({ digest }, base);
+    const reused = { addedBytes: 0, reused: true, facts: undefined };
+    const applied = await this.#findKnown(key);
+    if (applied !== undefined) {
+      return { ...applied, ...reused, isLazy: false, packId: undefined, state: "complete" };
+    }
+    const lazy = await this.#protectFound(() => this.#options.findLazy(key));
+    if (lazy === undefined) return undefined;
+    const { layer: layerId, inodes, pack: packId, state } = lazy;
+    return { ...reused, layerId, inodes, isLazy: packId !== undefined, packId, state };
   }
 
   /**
@@ -239,29 +251,10 @@ export class NodeLayerStore implements LayerStore {
 
   /** The layer that was made of the same blob before, protected. */
   async #findKnown(key: BlobKey): Promise<BlobLayer | undefined> {
-    const known = await this.#lock.run(() => {
-      const found = this.#options.findBlob(key);
-      if (found !== undefined) this.#protect(found.layer);
-      return found;
-    });
+    const known = await this.#protectFound(() => this.#options.findBlob(key));
     if (known === undefined) return undefined;
     const { layer: layerId, inodes, diff_id: diffId, tar_bytes: tarBytes } = known;
     return { layerId, addedBytes: 0, inodes, reused: true, diffId, tarBytes };
-  }
-
-  async #findClaimed(key: BlobKey): Promise<ClaimedLayer | undefined> {
-    const { findLazy, findBlob } = this.#options;
-    const known = await this.#lock.run(() => {
-      const found = findLazy(key) ?? findBlob(key);
-      if (found !== undefined) this.#protect(found.layer);
-      return found;
-    });
-    if (known === undefined) return undefined;
-    const { layer: layerId, inodes } = known;
-    const { pack: packId, state } =
-      "state" in known ? known : { pack: undefined, state: "complete" as const };
-    this.counts.skipped += 1;
-    return { layerId, addedBytes: 0, inodes, reused: true, packId, state, facts: undefined };
   }
 
   async #reuse(key: BlobKey): Promise<BlobLayer | undefined> {
@@ -312,6 +305,16 @@ export class NodeLayerStore implements LayerStore {
       signal.removeEventListener("abort", abort);
       this.#blobs.delete(job);
     }
+  }
+
+  #protectFound<Found extends { readonly layer: number }>(
+    find: () => Found | undefined,
+  ): Promise<Found | undefined> {
+    return this.#lock.run(() => {
+      const found = find();
+      if (found !== undefined) this.#protect(found.layer);
+      return found;
+    });
   }
 
   #protect(layerId: number): void {

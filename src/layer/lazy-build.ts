@@ -31,21 +31,27 @@ import type { BuiltLayer, LazyPart } from "../store/publish.ts";
 import { SpilledBytes } from "../store/spilled-bytes.ts";
 import type { BuildEnvironment } from "./build.ts";
 import { LazySource, type MissingContent, needsLower } from "./lazy-source.ts";
+import { LowerDirectories } from "./lower-directories.ts";
 import type { LowerTree } from "./tar-lower.ts";
 import { buildEntryTree, type TarTree } from "./tar-tree.ts";
 
 /** The table of contents of a blob, and where it comes from. */
 export interface LazyTable {
+  /** Of the blob, `sha256:…`. */
+  readonly digest: string;
+  /** Of the blob. */
+  readonly sizeBytes: number;
+  /** As the user named it. */
+  readonly image: string;
   readonly claim: TocClaim;
   /** Where the table lies in the blob. */
   readonly range: BlobRange;
   /** The bytes of the range. */
   readonly toc: Uint8Array;
-  readonly blob: Pick<PieceOrigin, "image" | "digest" | "blobBytes">;
 }
 
 export interface LazyRequest extends LazyTable {
-  /** Of `base`, only whether there are layers below is of interest. */
+  /** The layers below give only the attributes of directories. */
   readonly base: LayerBase;
   /** Under which the layer is found again. */
   readonly key: BlobKey;
@@ -81,13 +87,7 @@ export async function buildLazy(
   const source = new LazySource(lazy.entries, table, { database, algorithm });
   const inline = new SpilledBytes(paths.images);
   try {
-    const { root, lower } = request.base;
-    const below = lower.length === 0 ? undefined : unneededLower;
-    const { tree, contentBytes, ...facts } = await buildEntryTree(source, {
-      root,
-      lower: below,
-      inline,
-    });
+    const { tree, contentBytes, ...facts } = await readTree(source, request.base, inline);
     const missing = source.layOut();
     const packId = missing.blocks === 0 ? undefined : await createPack(bytesOf(missing));
     if (packId !== undefined) {
@@ -110,8 +110,19 @@ const nothingLost = {
   triedPlaces: new Set<number>(),
 } as const;
 
-/** A first layer has none; in others, whatever is asked for here would have to be mounted. */
-const unneededLower: LowerTree = {
+async function readTree(
+  source: LazySource,
+  { root, lower }: LayerBase,
+  inline: SpilledBytes,
+): Promise<TarTree> {
+  if (lower === "unknown") return buildEntryTree(source, { root, lower: neededLower, inline });
+  if (lower.length === 0) return buildEntryTree(source, { root, inline });
+  using below = new LowerDirectories(lower);
+  return await buildEntryTree(source, { root, lower: below, inline });
+}
+
+/** The layers below, where only the table is known. */
+const neededLower: LowerTree = {
   find(): never {
     throw needsLower();
   },
@@ -130,9 +141,9 @@ function algorithmOf(
   return preferredAlgorithm(database, hashes());
 }
 
-function originOf({ blob, claim }: LazyRequest, { prefetch }: LazyLayer): PieceOrigin {
+function originOf(request: LazyRequest, { prefetch }: LazyLayer): PieceOrigin {
+  const { claim, image, digest, sizeBytes: blobBytes } = request;
   const prefetchEndBytes = prefetch.kind === "range" ? prefetch.endBytes : 0;
-  const { image, digest, blobBytes } = blob;
   return { format: claim.format, image, digest, blobBytes, prefetchEndBytes };
 }
 
@@ -149,13 +160,17 @@ function settle(table: ChunkTable, { places }: MissingContent, first: BlockAddre
   }
 }
 
-/** Of a first layer, too, something may depend on there being none below. */
+/**
+ * Undefined for a layer that the blob alone does not tell. Of a first layer, too, something may
+ * depend on there being none below.
+ */
 function blobOf(
-  { key, blob, claim }: LazyRequest,
+  { key, image, claim, base }: LazyRequest,
   { dependsOnLower, hasWhiteouts }: Pick<TarTree, "dependsOnLower" | "hasWhiteouts">,
-): LazyBlob {
+): LazyBlob | undefined {
+  if (dependsOnLower && base.lower.length > 0) return undefined;
   const place = hasWhiteouts || dependsOnLower ? key.place : "any";
-  return { digest: key.digest, root: key.root, place, image: blob.image, format: claim.format };
+  return { digest: key.digest, root: key.root, place, image, format: claim.format };
 }
 
 function packOf(packId: number | undefined, { pieces }: MissingContent): LazyPart["pack"] {

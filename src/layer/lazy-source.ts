@@ -76,13 +76,14 @@ export class LazySource implements TreeSource {
       (sum, chunk) => sum + (chunk.source === undefined ? 0 : chunk.sizeBytes),
       0,
     );
-    if (sizeBytes === 0) return { content: { kind: "inline", bytes: Buffer.alloc(0) }, contentBytes };
+    if (sizeBytes === 0)
+      return { content: { kind: "inline", bytes: Buffer.alloc(0) }, contentBytes };
     if (contentBytes === 0) return { content: holeOf(sizeBytes), contentBytes };
     return { content: this.#chunksOf(entry), contentBytes };
   }
 
   copy(): never {
-    throw needsLower();
+    throw needsLower("a file");
   }
 
   recount(refs: Iterable<ChunkRef>): void {
@@ -177,8 +178,8 @@ export class LazySource implements TreeSource {
 }
 
 /** A layer that takes something from those below cannot be made of its table alone. */
-export function needsLower(): AppError {
-  const problem = "not lazy: the layer takes something from those below it";
+export function needsLower(what = "something"): AppError {
+  const problem = `not lazy: the layer takes ${what} from those below it`;
   return new AppError("failed_precondition", problem);
 }
 

@@ -28,12 +28,7 @@ import type { InodeRef } from "../erofs/inode-table.ts";
 import { holeChunk, type ChunkRef, type FileContent, type Inode } from "../erofs/tree.ts";
 import { effectiveCodec } from "../store/chunk-sink.ts";
 import { findLayer, imageIdentity, type ChunkRow } from "../store/index-database.ts";
-import {
-  contentIndex,
-  type FilePiece,
-  openImageFile,
-  PieceReader,
-} from "../store/layer-files.ts";
+import { contentIndex, type FilePiece, openImageFile, PieceReader } from "../store/layer-files.ts";
 import { LazyContent } from "../store/lazy-content.ts";
 import { lazyPackOfLayer } from "../store/lazy-layers.ts";
 import { blockBytes } from "../store/layout.ts";

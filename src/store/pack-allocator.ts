@@ -5,8 +5,8 @@
  * conversion did not publish is punched out by whoever ends it. A reservation protects its packs:
  * an empty pack is deleted only when no conversion may still write to it.
  *
- * A lazy pack belongs to one layer as a whole. Its number is taken as long as its file is there, and
- * while somebody still lets go of it.
+ * A lazy pack belongs to one layer as a whole. Its number is taken as long as its file is there,
+ * and while somebody still lets go of it.
  *
  * @module
  */

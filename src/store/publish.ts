@@ -65,7 +65,8 @@ export interface BuiltLayer {
 }
 
 export interface LazyPart {
-  readonly blob: LazyBlob;
+  /** What the layer was made of, if that alone tells its content. */
+  readonly blob: LazyBlob | undefined;
   /** Undefined where all content is in local packs. Its files are there, and synced. */
   readonly pack: Omit<LazyPackRow, "layer"> | undefined;
 }
@@ -250,7 +251,7 @@ function enterLayer(
 /** What the layer was made of. */
 function enterBlobs(database: Database, { blob, lazy }: BuiltLayer, layerId: number): void {
   if (blob !== undefined) enterLayerBlob(database, { ...blob, layer: layerId });
-  if (lazy !== undefined) enterLazyBlob(database, lazy.blob, layerId);
+  if (lazy?.blob !== undefined) enterLazyBlob(database, lazy.blob, layerId);
 }
 
 function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): number {

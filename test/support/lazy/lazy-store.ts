@@ -36,15 +36,15 @@ export function buildOf(
   place: Place,
   codec?: ExtentCodec,
 ): Promise<{ readonly layer: BuiltLayer; readonly facts: LazyFacts }> {
-  const key = keyOf(table.blob.digest, place);
+  const key = keyOf(table.digest, place);
   const base = { root, lower: place === "first" ? [] : ("unknown" as const) };
   const createPack = (contentBytes: number) => store.createLazyPack(contentBytes);
   return buildLazy(store.environment(codec), { ...table, base, key }, createPack);
 }
 
 export function tableOf(blob: MemoryBlob): LazyTable {
-  const { digest, bytes } = blob;
-  return { ...tocOf(bytes, blob.annotations), blob: { image, digest, blobBytes: bytes.length } };
+  const { digest, sizeBytes, annotations } = blob;
+  return { ...tocOf(blob.bytes, annotations), image, digest, sizeBytes };
 }
 
 export async function addLazy(
