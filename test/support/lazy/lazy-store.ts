@@ -76,7 +76,7 @@ export async function addEager(
 
 /** Brings the pieces of a lazy pack to where they belong, but for those that are to be left out. */
 export function fillPack(
-  store: TestStore,
+  store: Pick<TestStore, "paths">,
   packId: number,
   blob: MemoryBlob,
   isLeftOut: (piece: number) => boolean = () => false,
