@@ -58,7 +58,7 @@ async function claimAndCommit(): Promise<ClaimedLayer & { readonly packId: numbe
   return { ...layer, packId: defined(layer.packId, "a pack") };
 }
 
-function files(kind: "packs" | "images"): string[] {
+function namesIn(kind: "packs" | "images"): string[] {
   return readdirSync(store.root.paths[kind]).sort();
 }
 
@@ -78,7 +78,7 @@ describe("NodeLayerStore.claim()", () => {
     const again = { layerId: first?.layerId, packId: 512, reused: true, facts: undefined };
     expect(layers.slice(1)).toMatchObject([again, again]);
     expect(store.layers.counts).toMatchObject({ done: 1, failed: 0, running: 0 });
-    expect(files("images")).toEqual(["1.erofs"]);
+    expect(namesIn("images")).toEqual(["1.erofs"]);
   });
 
   test("protects the layer until it is settled; then it goes with its pack", async () => {
@@ -87,10 +87,10 @@ describe("NodeLayerStore.claim()", () => {
     await store.layers.release([layerId]);
     store.layers.settle(layerId);
     await store.layers.release([layerId]);
-    expect(files("packs")).toEqual(["512.pack", "512.pieces"]);
+    expect(namesIn("packs")).toEqual(["512.pack", "512.pieces"]);
     store.layers.settle(layerId);
     await store.layers.release([layerId]);
-    expect([files("packs"), files("images")]).toEqual([[], []]);
+    expect([namesIn("packs"), namesIn("images")]).toEqual([[], []]);
   });
 
   test("does not use the number of a pack that somebody may have open", async () => {
@@ -121,10 +121,10 @@ describe("NodeLayerStore.claim()", () => {
     const upper = { ...base, lower: "unknown" } as const;
     const refused = await rejection(store.layers.claim(tableOf(lazy), upper, never));
     expect(refused).toMatchObject({ code: "failed_precondition" });
-    expect([files("packs"), files("images")]).toEqual([[], []]);
+    expect([namesIn("packs"), namesIn("images")]).toEqual([[], []]);
   });
 
-  test("takes the attributes of directories from the layers below, where they are known", async () => {
+  test("takes directories from the layers below, where they are known", async () => {
     const lower = [folder.path];
     const lazy = await lazyBlob(rawTar([{ name: "packs/file", content: "x" }]), "estargz");
     const first = await store.layers.claim(tableOf(lazy), { ...base, lower }, never);
@@ -142,8 +142,8 @@ describe("NodeLayerStore.promote()", () => {
     expect(lazyLayerOfPack(store.root.index, packId)).toMatchObject({ complete: 1 });
     const promoted = defined(await store.layers.promote(layerId), "the promoted layer");
     expect([...store.neighbours.referenced]).toEqual([promoted.layerId]);
-    expect(files("packs")).toEqual(["1.pack"]);
-    expect(files("images")).toEqual([`${promoted.layerId}.erofs`]);
+    expect(namesIn("packs")).toEqual(["1.pack"]);
+    expect(namesIn("images")).toEqual([`${promoted.layerId}.erofs`]);
     const found = await store.layers.findClaimed(blob.digest, base);
     expect(found).toMatchObject({ layerId: promoted.layerId, isLazy: false, state: "complete" });
     expect(findings()).toEqual([]);
