@@ -15,7 +15,7 @@ import type {
   LayerBase,
   LayerClaims,
   LayerDecision,
-  LazyBlob,
+  LazyTable,
   LazyLayerStore,
 } from "../snapshot/contract.ts";
 import { sha256Digest } from "../util/digest.ts";
@@ -32,7 +32,7 @@ export interface LayerClaimsOptions {
   readonly timeoutMs: number;
   readonly note: (decision: LayerDecision) => void;
   /** A lazy layer was made just now. */
-  readonly onClaimed: (layerId: number) => void;
+  readonly onClaimed: (packId: number) => void;
   readonly nowNs: () => bigint;
   readonly log: Logger;
 }
@@ -73,8 +73,8 @@ export class NodeLayerClaims implements LayerClaims {
     const startMs = performance.now();
     try {
       const layer = await this.#claimInTime(request);
-      this.#note(request, layer.isLazy ? "lazy" : "present", "", layer.layerId);
-      if (layer.isLazy && !layer.reused) this.#options.onClaimed(layer.layerId);
+      this.#note(request, layer.state === "fetching" ? "lazy" : "present", "", layer.layerId);
+      if (layer.packId !== undefined && !layer.reused) this.#options.onClaimed(layer.packId);
       return layer;
     } catch (error) {
       this.#note(request, "not lazy", describeError(error), undefined);
@@ -140,7 +140,7 @@ export class NodeLayerClaims implements LayerClaims {
   }
 
   /** Most layers need nothing of those below, which are mounted for the others. */
-  async #make(blob: LazyBlob, request: ClaimRequest, signal: AbortSignal): Promise<ClaimedLayer> {
+  async #make(blob: LazyTable, request: ClaimRequest, signal: AbortSignal): Promise<ClaimedLayer> {
     const { layers } = this.#options;
     try {
       return await layers.claim(blob, request.base, signal);

@@ -69,6 +69,8 @@ export class LazyLayers {
   #listening: Promise<void> | undefined;
   #status: DedupdStatus | undefined;
   readonly #startMs = Date.now();
+  /** Whether all packs that dedupd has are ours. */
+  #isReconciled = false;
   /** Whether it was said that dedupd is away. */
   #isAway = false;
 
@@ -91,15 +93,16 @@ export class LazyLayers {
    * is missing. Rejects with `unavailable` where dedupd stays away.
    */
   async device(packId: number): Promise<string> {
-    const { dedupd, awayMs, fetchMs } = this.#options;
+    const { awayMs, fetchMs } = this.#options;
     const isEager = this.#status?.backend === "eager";
     const deadlineMs = performance.now() + awayMs;
     for (;;) {
       try {
-        return await dedupd.expose(packId, { timeoutMs: isEager ? fetchMs : awayMs });
+        return await this.#expose(packId, isEager ? fetchMs : awayMs);
       } catch (error) {
         const isAway = error instanceof AppError && error.code === "unavailable";
-        if (!isAway || performance.now() + retryMs > deadlineMs) throw cannotServe(packId, error);
+        const isOver = this.#stop.signal.aborted || performance.now() + retryMs > deadlineMs;
+        if (!isAway || isOver) throw cannotServe(packId, error);
         await this.#pause(retryMs);
       }
     }
@@ -107,10 +110,10 @@ export class LazyLayers {
 
   /** A layer was made just now: what its author wants first is fetched, then the rest. */
   async added(packId: number): Promise<void> {
-    const { dedupd, prefetchEndBytes, log } = this.#options;
+    const { dedupd, prefetchEndBytes, awayMs, log } = this.#options;
     try {
       const blobEndBytes = await prefetchEndBytes(packId);
-      await dedupd.expose(packId);
+      await this.#expose(packId, awayMs);
       if (blobEndBytes > 0) await dedupd.prefetch(packId, { blobEndBytes });
     } catch (error) {
       // Exposed when dedupd is found again, or when the layer is mounted.
@@ -118,9 +121,25 @@ export class LazyLayers {
     }
   }
 
-  /** Nobody reads the packs any more, and their files go. Rejects where dedupd may have them. */
-  async withdraw(packIds: readonly number[]): Promise<void> {
-    await Promise.all(packIds.map((packId) => this.#options.dedupd.withdraw(packId)));
+  /**
+   * The files of the packs are gone. Resolves when dedupd has let go of them, whenever that is; or
+   * with the end of the process: the next one begins with letting dedupd let go.
+   */
+  async letGo(packIds: readonly number[]): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#withdraw(packIds);
+        return;
+      } catch (error) {
+        this.#noteAway(error);
+        await this.#pause(listenRetryMs);
+      }
+    }
+  }
+
+  /** Has the pack filled from now on. */
+  async expose(packId: number): Promise<void> {
+    await this.#expose(packId, this.#options.awayMs);
   }
 
   /** Of dedupd, as it is now; undefined where it is away. */
@@ -136,6 +155,16 @@ export class LazyLayers {
       if (error instanceof AppError && error.code === "unavailable") return undefined;
       throw error;
     }
+  }
+
+  /** A number may have been another pack's, of which dedupd has to let go first. */
+  async #expose(packId: number, timeoutMs: number): Promise<string> {
+    if (!this.#isReconciled) await this.#reconcile();
+    return this.#options.dedupd.expose(packId, { timeoutMs });
+  }
+
+  async #withdraw(packIds: readonly number[]): Promise<void> {
+    await Promise.all(packIds.map((packId) => this.#options.dedupd.withdraw(packId)));
   }
 
   async #listen(): Promise<void> {
@@ -165,7 +194,8 @@ export class LazyLayers {
     const exposed = await dedupd.packs();
     const known = new Map(packs().map((pack) => [pack.packId, pack]));
     const strays = exposed.filter(({ packId }) => !known.has(packId));
-    await this.withdraw(strays.map(({ packId }) => packId));
+    await this.#withdraw(strays.map(({ packId }) => packId));
+    this.#isReconciled = true;
     for (const { packId, state } of exposed) if (state === "complete") this.#complete(packId);
     const held = new Set(exposed.map(({ packId }) => packId));
     for (const { packId, isComplete } of known.values()) {

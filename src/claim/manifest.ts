@@ -26,7 +26,8 @@ export interface ManifestRequest {
 
 export interface ManifestSources {
   readonly content: ContentStore;
-  readonly registries: RegistryClient;
+  /** Made when it is first asked for. */
+  readonly registries: () => RegistryClient;
 }
 
 /** Rejects with `data_loss` for anything but the manifest of one image with that digest. */
@@ -37,7 +38,7 @@ export async function readManifest(
 ): Promise<OciManifest> {
   const bytes =
     (await readStored(sources.content, request)) ??
-    (await sources.registries.manifest(parseReference(request.image), request.manifestDigest, {
+    (await sources.registries().manifest(parseReference(request.image), request.manifestDigest, {
       signal,
     }));
   const parsed = parseManifest(bytes, `manifest ${request.manifestDigest}`);

@@ -139,7 +139,7 @@ export interface AppliedBlob {
 export type BlobLayer = ConvertedLayer & AppliedBlob;
 
 /** A layer of which only the table of contents was read. */
-export interface LazyBlob {
+export interface LazyTable {
   /** Of the blob, `sha256:…`. */
   readonly digest: string;
   readonly sizeBytes: number;
@@ -155,8 +155,11 @@ export interface LazyBlob {
 
 /** A layer that was made without its blob. */
 export interface ClaimedLayer extends ConvertedLayer {
-  /** Whether content of it has still to be fetched. */
+  /** Whether it has content in a pack of its own, there or not. */
   readonly isLazy: boolean;
+  readonly packId: number | undefined;
+  /** `fetching`: of its content some is missing, or not known to be on disk. */
+  readonly state: "fetching" | "complete";
   /** The digest of the tar, where the layer was made of one. */
   readonly diffId?: string;
 }
@@ -200,7 +203,7 @@ export interface LazyLayerStore extends Pick<LayerStore, "settle" | "release"> {
    * `failed_precondition` where the layer takes something from layers below that are unknown, with
    * `cancelled` after `signal`, and with whatever else says why the layer cannot be lazy.
    */
-  claim(blob: LazyBlob, base: LayerBase, signal: AbortSignal): Promise<ClaimedLayer>;
+  claim(table: LazyTable, base: LayerBase, signal: AbortSignal): Promise<ClaimedLayer>;
   /** What `claim` or `apply` made of the blob before, protected; nothing is read or asked for. */
   findClaimed(digest: string, base: LayerBase): Promise<ClaimedLayer | undefined>;
 }

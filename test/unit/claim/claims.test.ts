@@ -55,7 +55,7 @@ class TestClaims implements Disposable {
       content: { containerdRoot: this.#scratch.path },
       timeoutMs,
       note: (decision) => void this.decisions.push(decision),
-      onClaimed: (layerId) => void this.onClaimed.push(layerId),
+      onClaimed: (packId) => void this.onClaimed.push(packId),
       nowNs: () => 5n,
       log: this.log,
     });
@@ -115,7 +115,7 @@ describe("NodeLayerClaims.claim()", () => {
       { ...decision, digest: node.blobs[0]!.digest, layerId: 1 },
       { ...decision, digest: node.blobs[1]!.digest, layerId: 2 },
     ]);
-    expect(node.onClaimed).toEqual([1, 2]);
+    expect(node.onClaimed).toEqual([513, 514]);
     expect(node.claims.counts).toMatchObject({ lazy: 2, present: 0, not_lazy: 0 });
   });
 

@@ -7,7 +7,7 @@ import type { ReadRange } from "../../../src/claim/toc-ranges.ts";
 import type {
   ClaimedLayer,
   LayerBase,
-  LazyBlob,
+  LazyTable,
   LazyLayerStore,
 } from "../../../src/snapshot/contract.ts";
 
@@ -60,13 +60,13 @@ function aborted(signal: AbortSignal): Promise<never> {
 /** Knows what it is told; claims everything else, unless it is to fail. */
 export class FakeLazyStore implements LazyLayerStore {
   readonly known = new Map<string, ClaimedLayer>();
-  readonly claimed: { readonly blob: LazyBlob; readonly base: LayerBase }[] = [];
+  readonly claimed: { readonly blob: LazyTable; readonly base: LayerBase }[] = [];
   readonly settled: number[] = [];
   readonly released: number[] = [];
   readonly failures: unknown[] = [];
   gate: Promise<unknown> = Promise.resolve();
 
-  async claim(blob: LazyBlob, base: LayerBase): Promise<ClaimedLayer> {
+  async claim(blob: LazyTable, base: LayerBase): Promise<ClaimedLayer> {
     this.claimed.push({ blob, base });
     await this.gate;
     const failure = this.failures.shift();
@@ -88,6 +88,8 @@ export class FakeLazyStore implements LazyLayerStore {
 }
 
 export function claimedLayer(layerId: number, isLazy: boolean, diffId?: string): ClaimedLayer {
-  const layer = { layerId, addedBytes: 4096, inodes: 2, reused: false, isLazy };
+  const packId = isLazy ? 512 + layerId : undefined;
+  const state = isLazy ? ("fetching" as const) : ("complete" as const);
+  const layer = { layerId, addedBytes: 4096, inodes: 2, reused: false, isLazy, packId, state };
   return diffId === undefined ? layer : { ...layer, reused: true, diffId };
 }

@@ -20,11 +20,10 @@ class FakeDedupd implements DedupdControl {
   readonly withdrawn: number[] = [];
   readonly prefetched: unknown[] = [];
   readonly happened: DedupdEvent[] = [];
-  exposals = 0;
+  asked = 0;
   #wake = Promise.withResolvers<void>();
 
   async expose(packId: number): Promise<string> {
-    this.exposals += 1;
     this.#answer();
     if (!this.exposed.has(packId)) this.exposed.set(packId, "waiting");
     return `/lazy/${packId}.pack`;
@@ -70,6 +69,7 @@ class FakeDedupd implements DedupdControl {
   }
 
   #answer(): void {
+    this.asked += 1;
     if (this.isAway) throw away;
   }
 }
@@ -151,7 +151,7 @@ describe("LazyLayers", () => {
     await using node = new TestLayers();
     node.dedupd.isAway = true;
     const device = node.layers.device(512);
-    await until(() => node.dedupd.exposals > 1, "it does not ask again");
+    await until(() => node.dedupd.asked > 1, "it does not ask again");
     node.dedupd.isAway = false;
     expect(await device).toBe("/lazy/512.pack");
   });
@@ -164,7 +164,25 @@ describe("LazyLayers", () => {
       message: "The content of lazy pack 512 cannot be served",
       cause: away,
     });
-    expect(await rejection(node.layers.withdraw([512]))).toBe(away);
+  });
+
+  test("has dedupd let go of deleted packs, whenever it comes", async () => {
+    await using node = new TestLayers();
+    node.dedupd.isAway = true;
+    const isDone = node.layers.letGo([512, 513]);
+    await Bun.sleep(0);
+    node.dedupd.isAway = false;
+    await isDone;
+    expect(node.dedupd.withdrawn).toEqual([512, 513]);
+  });
+
+  test("exposes no pack before dedupd has let go of the one that had its number", async () => {
+    await using node = new TestLayers();
+    node.dedupd.exposed.set(512, "fetching").set(513, "fetching");
+    await node.layers.expose(514);
+    expect(node.dedupd.withdrawn).toEqual([512, 513]);
+    await node.layers.expose(515);
+    expect(node.dedupd.withdrawn).toHaveLength(2);
   });
 
   test("has what the author wants first fetched at once", async () => {

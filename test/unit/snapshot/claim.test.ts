@@ -29,8 +29,11 @@ class FakeClaims implements LayerClaims {
     await this.gate;
     if (this.failure !== undefined) throw this.failure;
     const layerId = this.layers.get(request.target);
-    const facts = { addedBytes: 8192, inodes: 5, reused: false, isLazy: true };
-    return layerId === undefined ? undefined : { layerId, ...facts };
+    const facts = { addedBytes: 8192, inodes: 5, reused: false };
+    const state = "fetching" as const;
+    return layerId === undefined
+      ? undefined
+      : { layerId, ...facts, isLazy: true, packId: 512, state };
   }
 
   rootOf(): { mode: number; uid: number; gid: number } {
