@@ -44,6 +44,9 @@ export const openFlag = {
 /** include/uapi/linux/falloc.h */
 export const fallocateFlag = { keepSize: 1, punchHole: 2 } as const;
 
+/** include/uapi/asm-generic/mman-common.h */
+export const memoryAdvice = { dontNeed: 4 } as const;
+
 /** include/uapi/linux/fs.h */
 export const syncRangeFlag = { write: 2 } as const;
 export const seekWhence = { set: 0, data: 3, hole: 4 } as const;

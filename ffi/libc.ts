@@ -30,6 +30,7 @@ function openFunctions() {
     llistxattr: { args: ["ptr", "ptr", "u64"], returns: long },
     lseek: { args: ["i32", "i64", "i32"], returns: long },
     lsetxattr: { args: ["ptr", "ptr", "ptr", "u64", "i32"], returns: "i32" },
+    madvise: { args: ["ptr", "u64", "i32"], returns: "i32" },
     mount: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
     openat: { args: ["i32", "ptr", "i32", "u32"], returns: "i32" },
     read: { args: ["i32", "ptr", "u64"], returns: long },
