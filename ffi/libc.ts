@@ -46,8 +46,8 @@ function openFunctions() {
 
 /**
  * System calls that glibc 2.31 has no function for, as `syscall(number, ...)`, once per signature:
- * fsopen and its family, mknodat, which glibc exports since 2.33 only, and pidfd_open and its, which
- * it has since 2.36.
+ * fsopen and its family; mknodat, which glibc exports since 2.33 only; pidfd_open and its family,
+ * which it has since 2.36.
  */
 function openSyscalls() {
   return {

@@ -74,7 +74,7 @@ export class KeeperClient implements ChannelKeeper {
   /** The keeper stays, with all it has. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    const connection = await Promise.race([this.#connection.promise, undefined]);
+    const connection = await Promise.race([this.#connection.promise, Promise.resolve()]);
     connection?.close();
     await this.#watching;
     for (const fd of this.#kept.values()) close(fd);

@@ -24,31 +24,39 @@ export class KeeperLost extends AppError {
 export class KeeperConnection {
   /** Resolves when the connection has ended, which is when the keeper has. */
   readonly closed: Promise<void>;
-  readonly #waiting: PromiseWithResolvers<KeeperHolds>[] = [];
-  readonly #lines = new LineBuffer();
-  readonly #socket: Socket<undefined>;
+  readonly #waiting: PromiseWithResolvers<KeeperHolds>[];
+  readonly #socket: Socket;
 
-  private constructor(socket: Socket<undefined>, closed: Promise<void>) {
+  private constructor(
+    socket: Socket,
+    waiting: PromiseWithResolvers<KeeperHolds>[],
+    closed: Promise<void>,
+  ) {
     this.#socket = socket;
+    this.#waiting = waiting;
     this.closed = closed;
   }
 
   /** Rejects where nobody listens on the socket. */
   static async open(socketPath: string): Promise<KeeperConnection> {
     const closed = Promise.withResolvers<void>();
-    // The keeper says nothing unasked, so nothing comes before the connection is made below.
-    let receive: (bytes: Uint8Array) => void = () => {};
-    const socket = await Bun.connect<undefined>({
+    const waiting: PromiseWithResolvers<KeeperHolds>[] = [];
+    const lines = new LineBuffer();
+    const socket = await Bun.connect({
       unix: socketPath,
       socket: {
-        data: (_, bytes) => receive(bytes),
+        data(origin, bytes) {
+          try {
+            for (const line of lines.push(bytes)) settle(waiting.shift(), line);
+          } catch {
+            origin.terminate();
+          }
+        },
         close: () => closed.resolve(),
         error: () => closed.resolve(),
       },
     });
-    const connection = new KeeperConnection(socket, closed.promise);
-    receive = (bytes) => connection.#receive(bytes);
-    return connection;
+    return new KeeperConnection(socket, waiting, closed.promise);
   }
 
   /** Rejects with `KeeperLost`, or with the AppError that the keeper answered. */
@@ -70,22 +78,13 @@ export class KeeperConnection {
   close(): void {
     this.#socket.terminate();
   }
+}
 
-  #receive(bytes: Uint8Array): void {
-    try {
-      for (const line of this.#lines.push(bytes)) this.#settle(line);
-    } catch {
-      this.close();
-    }
-  }
-
-  #settle(line: string): void {
-    const request = this.#waiting.shift();
-    try {
-      request?.resolve(parseAnswer(line));
-    } catch (error) {
-      request?.reject(error);
-    }
+function settle(request: PromiseWithResolvers<KeeperHolds> | undefined, line: string): void {
+  try {
+    request?.resolve(parseAnswer(line));
+  } catch (error) {
+    request?.reject(error);
   }
 }
 
