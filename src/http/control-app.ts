@@ -5,26 +5,8 @@
  */
 import { type Context, Hono } from "hono";
 import { AppError } from "../errors.ts";
-import {
-  type DedupdEvents,
-  type DedupdStatus,
-  type PackStatus,
-  type Prefetching,
-  type PrefetchRequest,
-  prefetchSchema,
-} from "../ondemand/control.ts";
+import { type DedupdControl, type PrefetchRequest, prefetchSchema } from "../ondemand/control.ts";
 import { answerErrors } from "./errors.ts";
-
-export interface DedupdControl {
-  expose(packId: number): Promise<string>;
-  withdraw(packId: number): Promise<void>;
-  packs(): PackStatus[];
-  /** Throws `not_found`. */
-  pack(packId: number): PackStatus;
-  prefetch(packId: number, request: PrefetchRequest): Prefetching;
-  status(): DedupdStatus;
-  events(after: number): Promise<DedupdEvents>;
-}
 
 export function createControlApp(control: DedupdControl): Hono {
   const app = new Hono();
@@ -41,7 +23,7 @@ export function createControlApp(control: DedupdControl): Hono {
     const request = await prefetchRequest(context);
     return context.json(control.prefetch(packIdOf(context), request));
   });
-  app.get("/status", (context) => context.json(control.status()));
+  app.get("/status", async (context) => context.json(await control.status()));
   app.get("/events", async (context) => {
     return context.json(await control.events(naturalNumber(context.req.query("after") ?? "0")));
   });

@@ -147,3 +147,15 @@ export interface DedupdEvents {
   /** What to ask for next. */
   readonly last: number;
 }
+
+/** What the API can be asked, in the process that answers. */
+export interface DedupdControl {
+  expose(packId: number): Promise<string>;
+  withdraw(packId: number): Promise<void>;
+  packs(): PackStatus[];
+  /** Throws `not_found`. */
+  pack(packId: number): PackStatus;
+  prefetch(packId: number, request: PrefetchRequest): Prefetching;
+  status(): Promise<DedupdStatus>;
+  events(after: number): Promise<DedupdEvents>;
+}

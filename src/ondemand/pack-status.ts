@@ -9,9 +9,16 @@ export function statusOf(pack: FillablePack, isActive: boolean, nowMs: number): 
   const state = pack.isSettled ? "complete" : isActive ? "fetching" : "waiting";
   const bytesPerSecond = pack.rate.bytesPerSecond(nowMs);
   const hasEta = state === "fetching" && bytesPerSecond >= 1;
-  const content = { bytes, presentBytes, fetchedBytes };
   return {
-    ...{ packId, image, digest, pieces: pieces.length, presentPieces, ...content, state },
+    packId,
+    image,
+    digest,
+    pieces: pieces.length,
+    presentPieces,
+    bytes,
+    presentBytes,
+    fetchedBytes,
+    state,
     ...(reason !== undefined && { reason }),
     ...(hasEta && { etaSeconds: Math.ceil((bytes - presentBytes) / bytesPerSecond) }),
   };

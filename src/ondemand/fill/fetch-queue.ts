@@ -155,7 +155,6 @@ export class FetchQueue {
     if (queue?.pack !== pack) return;
     queue.requests.answer();
     if (failure === undefined) {
-      pack.reason = undefined;
       queue.attempts = 0;
       return;
     }

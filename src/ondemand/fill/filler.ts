@@ -181,6 +181,7 @@ export class Filler {
       counts.filledBytes += sizeBytes;
       pack.rate.note(sizeBytes, clock.nowMs());
     }
+    pack.reason = undefined;
     if (level === priority.prefetch) counts.prefetchedPieces += pieces.length;
     queue.answer(pack);
   }

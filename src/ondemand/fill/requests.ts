@@ -71,9 +71,10 @@ export class PackRequests {
     error: unknown,
     retryAtMs: (attempts: number) => number,
   ): void {
-    for (const request of [...this.#open]) {
-      const { first, end } = request;
-      if (!pieces.some((piece) => piece >= first && piece < end)) continue;
+    const concerned = [...this.#open].filter(({ first, end }) => {
+      return pieces.some((piece) => piece >= first && piece < end);
+    });
+    for (const request of concerned) {
       request.attempts += 1;
       request.lastError = error;
       request.retryAtMs = retryAtMs(request.attempts);
