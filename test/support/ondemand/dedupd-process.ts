@@ -2,7 +2,14 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
-import { type Service, startService, waitUntil } from "../../../scripts/lib/process.ts";
+import {
+  type CommandOptions,
+  type CommandResult,
+  type Service,
+  startService,
+  tryCommand,
+  waitUntil,
+} from "../../../scripts/lib/process.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import type { configSchema } from "../../../src/config/schema.ts";
 import { ControlClient } from "../../../src/ondemand/control-client.ts";
@@ -24,6 +31,10 @@ export class DedupdProcess implements AsyncDisposable {
     writeFileSync(this.#config, JSON.stringify({ ...config, ...fixed }));
   }
 
+  get #options(): CommandOptions {
+    return { cwd: "/", env: { CONFIG: this.#config, DOCKER_CONFIG: this.#folder.path } };
+  }
+
   get socketPath(): string {
     return socketPaths(this.#address).dedupd;
   }
@@ -34,9 +45,13 @@ export class DedupdProcess implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    const env = { CONFIG: this.#config, DOCKER_CONFIG: this.#folder.path };
-    this.#service = startService(ownCommand(["dedupd"]), this.logFile, { cwd: "/", env });
+    this.#service = startService(ownCommand(["dedupd"]), this.logFile, this.#options);
     await waitUntil(() => canConnect(this.socketPath), "dedupd does not listen");
+  }
+
+  /** Beside the one that runs; resolves when it has ended. */
+  runAnother(): Promise<CommandResult> {
+    return tryCommand(ownCommand(["dedupd"]), this.#options);
   }
 
   /** SIGTERM; its exit code. */
