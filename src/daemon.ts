@@ -51,6 +51,6 @@ export async function runDaemon(config: Config): Promise<void> {
 
 async function openApi(config: Config, node: Node): Promise<ApiServer | undefined> {
   if (config.api.address === null) return undefined;
-  const app = createApp({ statistics: node.statistics, maintenance: node.maintenance });
+  const app = createApp(node);
   return startApi(app, config.api.address, node.paths.apiAddress);
 }

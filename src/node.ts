@@ -5,6 +5,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { realtimeNs } from "../ffi/time.ts";
+import { type LazyAdmin, openLazyAdmin } from "./claim/admin.ts";
 import type { LazyLayers } from "./claim/lazy-layers.ts";
 import {
   type LazyParts,
@@ -49,6 +50,7 @@ export interface Node {
   readonly snapshotter: Snapshotter;
   readonly statistics: () => Promise<NodeStatistics>;
   readonly maintenance: Maintenance;
+  readonly lazy: LazyAdmin;
   /** Unmounts what no snapshot needs; what running containers use stays for the next start. */
   close(): Promise<void>;
 }
@@ -110,8 +112,9 @@ export async function openNode(
   const background = maintenance;
   opened.defer(() => background.close());
   promotions = openPromotions(surroundings, layers);
-  const lazy = promotions;
-  opened.defer(() => lazy.close());
+  const lazy = openLazyAdmin(parts, lazyLayers, claims, promotions);
+  const promoting = promotions;
+  opened.defer(() => promoting.close());
   opened.defer(() => promotionPacer.cancel());
   lazyLayers.start();
   opened.defer(() => lazyLayers.close());
@@ -123,8 +126,9 @@ export async function openNode(
   return {
     paths: root.paths,
     snapshotter,
-    statistics: () => readStatistics(surroundings, mounts, store),
+    statistics: () => readStatistics(surroundings, mounts, store, lazy),
     maintenance,
+    lazy,
     close: () => stack.disposeAsync(),
   };
 }
@@ -256,6 +260,7 @@ async function readStatistics(
   { root, housekeeper }: Surroundings,
   mounts: NodeLayerMounts,
   layers: NodeLayerStore,
+  lazy: LazyAdmin,
 ): Promise<NodeStatistics> {
   const references = root.metadata.layerReferences();
   const store = await housekeeper.call<StoreStatistics>("statistics", [...references]);
@@ -263,6 +268,7 @@ async function readStatistics(
   for (const count of references.values()) convertedLayers += count;
   return nodeStatistics({
     store,
+    lazy: await lazy.statistics(),
     conversions: layers.counts,
     mounts: mounts.counts(),
     convertedLayers,

@@ -14,10 +14,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError, describeError } from "../errors.ts";
 import type { ControlClient } from "../ondemand/control-client.ts";
-import type { DedupdEvent, DedupdStatus, PackStatus } from "../ondemand/control.ts";
+import type {
+  DedupdEvent,
+  DedupdStatus,
+  PackStatus,
+  Prefetching,
+  PrefetchRequest,
+} from "../ondemand/control.ts";
 import type { Logger } from "../util/logger.ts";
 
-export type DedupdControl = Pick<
+export type DedupdCalls = Pick<
   ControlClient,
   "expose" | "withdraw" | "packs" | "prefetch" | "events" | "status"
 >;
@@ -31,7 +37,7 @@ export interface KnownPack {
 }
 
 export interface LazyLayersOptions {
-  readonly dedupd: DedupdControl;
+  readonly dedupd: DedupdCalls;
   /** All there are. */
   readonly packs: () => readonly KnownPack[];
   /** Up to where in the blob the author of the image wants content fetched first; 0 for none. */
@@ -61,6 +67,8 @@ export interface EventCounts {
 /** Between two attempts to reach dedupd: for who waits to mount, and for who listens. */
 const retryMs = 200;
 const listenRetryMs = 1_000;
+/** Who wants to see figures does not wait for a dedupd that hangs. */
+const statusMs = 2_000;
 
 export class LazyLayers {
   readonly counts: EventCounts = { mismatches: 0, failures: 0, suspects: 0 };
@@ -110,11 +118,11 @@ export class LazyLayers {
 
   /** A layer was made just now: what its author wants first is fetched, then the rest. */
   async added(packId: number): Promise<void> {
-    const { dedupd, prefetchEndBytes, awayMs, log } = this.#options;
+    const { prefetchEndBytes, awayMs, log } = this.#options;
     try {
       const blobEndBytes = await prefetchEndBytes(packId);
-      await this.#expose(packId, awayMs);
-      if (blobEndBytes > 0) await dedupd.prefetch(packId, { blobEndBytes });
+      if (blobEndBytes > 0) await this.prefetch(packId, { blobEndBytes });
+      else await this.#expose(packId, awayMs);
     } catch (error) {
       // Exposed when dedupd is found again, or when the layer is mounted.
       log.warn({ packId, reason: describeError(error) }, "the content of a layer is fetched later");
@@ -137,17 +145,18 @@ export class LazyLayers {
     }
   }
 
-  /** Has the pack filled from now on. */
-  async expose(packId: number): Promise<void> {
+  /** Rejects with `unavailable` where dedupd is away. */
+  async prefetch(packId: number, request: PrefetchRequest): Promise<Prefetching> {
     await this.#expose(packId, this.#options.awayMs);
+    return this.#options.dedupd.prefetch(packId, request);
   }
 
   /** Of dedupd, as it is now; undefined where it is away. */
   async status(): Promise<DedupdView | undefined> {
     try {
       const [status, packs] = await Promise.all([
-        this.#options.dedupd.status(),
-        this.#options.dedupd.packs(),
+        this.#options.dedupd.status({ timeoutMs: statusMs }),
+        this.#options.dedupd.packs({ timeoutMs: statusMs }),
       ]);
       this.#status = status;
       return { dedupd: status, packs };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { waitUntil } from "../../../scripts/lib/process.ts";
-import { type DedupdControl, type KnownPack, LazyLayers } from "../../../src/claim/lazy-layers.ts";
+import { type DedupdCalls, type KnownPack, LazyLayers } from "../../../src/claim/lazy-layers.ts";
 import { AppError } from "../../../src/errors.ts";
 import type {
   DedupdEvent,
@@ -14,7 +14,7 @@ import { RecordingLog } from "../snapshot/fakes.ts";
 const away = new AppError("unavailable", "no dedupd");
 
 /** A dedupd that can be away. */
-class FakeDedupd implements DedupdControl {
+class FakeDedupd implements DedupdCalls {
   isAway = false;
   readonly exposed = new Map<number, PackStatus["state"]>();
   readonly withdrawn: number[] = [];
@@ -179,9 +179,9 @@ describe("LazyLayers", () => {
   test("exposes no pack before dedupd has let go of the one that had its number", async () => {
     await using node = new TestLayers();
     node.dedupd.exposed.set(512, "fetching").set(513, "fetching");
-    await node.layers.expose(514);
+    await node.layers.device(514);
     expect(node.dedupd.withdrawn).toEqual([512, 513]);
-    await node.layers.expose(515);
+    await node.layers.device(515);
     expect(node.dedupd.withdrawn).toHaveLength(2);
   });
 
