@@ -168,6 +168,16 @@ export const containerd21WithDiff: Flavour = {
 `,
 };
 
+/** The same, telling the daemon of which image a layer is, so that it can claim lazy ones. */
+export const containerd21Lazy: Flavour = {
+  ...containerd21WithDiff,
+  name: "containerd 2.1 with the Diff service and lazy layers",
+  config: (paths) => `${containerd21WithDiff.config(paths)}[proxy_plugins.dedup.exports]
+  root = "${paths.shared}/d/root"
+  enable_remote_snapshot_annotations = "true"
+`,
+};
+
 /** The same with a daemon whose `diff.enabled` is false. */
 export const containerd21Delegated: Flavour = {
   ...containerd21WithDiff,

@@ -31,6 +31,10 @@ export interface DaemonOptions {
   readonly compactionDelayMs?: number;
   /** Of work in the background. */
   readonly bytesPerSecond?: number;
+  /** Who tells what is read of lazy layers; `auto` where it is left out. */
+  readonly lazyBackend?: "auto" | "fanotify" | "fuse" | "eager";
+  /** Whether what nobody has asked for is fetched, too. */
+  readonly lazyBackground?: "on" | "off" | "idle";
 }
 
 const logShownBytesMax = 4000;
@@ -42,6 +46,13 @@ function maintenanceOf({ compactionDelayMs, bytesPerSecond }: DaemonOptions): ob
   };
 }
 
+function lazyOf({ lazyBackend, lazyBackground }: DaemonOptions): object {
+  return {
+    ...(lazyBackend !== undefined && { backend: lazyBackend }),
+    ...(lazyBackground !== undefined && { background: lazyBackground }),
+  };
+}
+
 function configText(options: DaemonOptions): string {
   return JSON.stringify({
     maintenance: maintenanceOf(options),
@@ -50,6 +61,7 @@ function configText(options: DaemonOptions): string {
     compression: options.compression ?? "auto",
     ...(options.chunkSizeBytes === undefined ? {} : { chunk_size: options.chunkSizeBytes }),
     conversion: { enabled: true },
+    lazy: lazyOf(options),
     diff: { enabled: options.appliesLayers ?? true },
     erofs: options.mkfsPath === undefined ? {} : { builder: "mkfs", mkfs_path: options.mkfsPath },
     ...(options.containerd === undefined ? {} : { containerd: options.containerd }),
