@@ -2,13 +2,13 @@
  * Lazy images on a real containerd: mounted before their content is there, and right all the same.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import { MiB } from "../../src/util/bytes.ts";
-import { containerd21Lazy } from "../support/containerd-flavours.ts";
+import { containerd16Cri, containerd21Lazy } from "../support/containerd-flavours.ts";
+import { pullByCri } from "../support/cri.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
 import { hardCaseLayers } from "../support/image/hard-cases.ts";
 import { directory, file, type Layer } from "../support/image/layer.ts";
@@ -156,5 +156,26 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     const again = await node.containerd.run(reference, "new", ["sha256sum", "/data/text"]);
     expect(again).toStartWith(hash);
     await node.containerd.removeContainer("long");
+  });
+});
+
+describe("lazy images on containerd 1.6", () => {
+  test("are claimed when a kubelet pulls them", async () => {
+    using scratch = scratchFolder("lazy");
+    const layers = [await busyboxLayer(), contentLayer("one")];
+    const image = await lazyImage(scratch.path, "lazy:1", layers, "estargz");
+    await using node = await TestNode.start(containerd16Cri, { lazyBackground: "off" });
+    const reference = node.registry.reference(image);
+    await node.registry.push(image);
+    const { containerd } = node;
+    await pullByCri(containerd.paths.socket, reference);
+    expect(layerBytes(node, image)).toBeLessThan(64 * 1024);
+    const inKubernetes = ["--namespace", "k8s.io"];
+    const run = ["run", "--rm", "--snapshotter", "dedup", reference, "cri", "sha256sum"];
+    const output = await containerd.ctr(...inKubernetes, ...run, "/data/large");
+    expect(output).toStartWith(sha256(large).slice("sha256:".length));
+    const names = await containerd.ctr(...inKubernetes, "images", "ls", "--quiet");
+    await containerd.ctr(...inKubernetes, "images", "rm", "--sync", ...names.trim().split("\n"));
+    await node.waitUntilUnmounted();
   });
 });

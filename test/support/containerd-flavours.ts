@@ -80,6 +80,16 @@ export const containerd16: Flavour = {
   release: () => Promise.resolve(),
 };
 
+/** The same with the part that a kubelet talks to, which tells of which image a layer is. */
+export const containerd16Cri: Flavour = {
+  ...containerd16,
+  name: "containerd 1.6 with CRI",
+  config: (paths) => `${commonConfig(paths, 2, [])}[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "dedup"
+  disable_snapshot_annotations = false
+`,
+};
+
 /**
  * Arguments: the forky tree, the shared folder, the configuration.
  *
