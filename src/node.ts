@@ -35,6 +35,7 @@ import {
   type LayerRow,
 } from "./store/index-database.ts";
 import { findLayerBlob } from "./store/layer-blobs.ts";
+import { findLazyLayer, lazyPackOfLayer } from "./store/lazy-layers.ts";
 import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
@@ -101,10 +102,18 @@ export async function openNode(
     bytesPerSecond: config.maintenance.bytes_per_second,
     isBusy: () => (layers?.counts.running ?? 0) > 0,
   });
+  // Of its own: maintenance that is cancelled ends no promotion, nor is it slowed down by one.
+  const promotionPacer = new Pacer({
+    bytesPerSecond: config.maintenance.bytes_per_second,
+    isBusy: () => (layers?.counts.running ?? 0) > 0,
+  });
   const handlers = {
     reserve: (request: { job: number; count: number }) => layers?.reserve(request),
+    createLazyPack: (request: { job: number; contentBytes: number }) =>
+      layers?.createLazyPack(request),
     readBlob: (request: BlobRead) => layers?.readBlob(request),
     pace: (bytes: number) => pacer.pace(bytes),
+    pacePromotion: (bytes: number) => promotionPacer.pace(bytes),
     noteFallback: (reason: string) => {
       log.warn({ reason }, "a layer is built without mkfs.erofs, which cannot make its image");
     },
@@ -127,6 +136,7 @@ export async function openNode(
   maintenance = openMaintenance(surroundings, layers, pacer);
   const background = maintenance;
   opened.defer(() => background.close());
+  opened.defer(() => promotionPacer.cancel());
   maintenance.start();
   const checkpoints = setInterval(() => void checkpoint(surroundings), checkpointIntervalMs);
   opened.defer(() => clearInterval(checkpoints));
@@ -263,6 +273,10 @@ function openLayerStore(
       return root.metadata.durable();
     },
     findBlob: (key) => findLayerBlob(root.index, root.paths, key),
+    findLazy: (key) => findLazyLayer(root.index, root.paths, key),
+    lazyPacksOf: (layerIds) =>
+      layerIds.flatMap((layerId) => lazyPackOfLayer(root.index, layerId)?.pack ?? []),
+    letGoOfPacks: () => Promise.resolve(),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     onOutdated,
     log,

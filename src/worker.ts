@@ -19,6 +19,7 @@ import {
 } from "./layer/apply.ts";
 import type { BlobSource } from "./layer/blob-bytes.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
+import { buildLazy, type LazyFacts, type LazyRequest } from "./layer/lazy-build.ts";
 import { rewriteLayer, type RewriteRequest } from "./layer/rewrite.ts";
 import { type MkfsRequest, type MkfsResult, probeMkfs } from "./mkfs/probe.ts";
 import type { MkfsTool } from "./mkfs/tool.ts";
@@ -34,6 +35,7 @@ import { type Compaction, condemnBundles } from "./store/compaction.ts";
 import { type Encoding, openIndex, truncateLog } from "./store/index-database.ts";
 import { moveLayerBlobs } from "./store/layer-blobs.ts";
 import type { BlockRange } from "./store/layout.ts";
+import { markComplete } from "./store/lazy-layers.ts";
 import type { StorePaths } from "./store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
 import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "./store/reclaim.ts";
@@ -64,8 +66,6 @@ interface MountRequest {
   readonly mode: MountMode;
   readonly identity: ImageIdentity;
 }
-
-const pace = (bytes: number) => channel.call<void>("pace", bytes);
 
 declare const self: Worker;
 
@@ -130,7 +130,18 @@ const handlers = {
     return built.applied;
   },
 
+  async buildLazy(request: LazyRequest & { job: number }): Promise<LazyFacts> {
+    const { job } = request;
+    const createPack = (contentBytes: number) =>
+      channel.call<number>("createLazyPack", { job, contentBytes });
+    const { layer, facts } = await buildLazy(environment(job), request, createPack);
+    builtLayers.set(job, layer);
+    return facts;
+  },
+
   async rewriteLayer(request: RewriteRequest & { job: number }): Promise<void> {
+    const pacer = request.promotes === true ? "pacePromotion" : "pace";
+    const pace = (bytes: number) => channel.call<void>(pacer, bytes);
     builtLayers.set(request.job, await rewriteLayer(environment(request.job), request, pace));
   },
 
@@ -161,6 +172,10 @@ const handlers = {
 
   moveLayerBlobs(request: { from: number; to: number }): void {
     moveLayerBlobs(database(), request.from, request.to);
+  },
+
+  markLazyComplete(packId: number): void {
+    markComplete(database(), packId);
   },
 
   condemnBundles(algorithm: Exclude<Encoding, 0>): Compaction {

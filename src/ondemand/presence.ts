@@ -53,6 +53,17 @@ export class Presence {
     return new Presence(mapped.subarray(headerBytes), synced, count);
   }
 
+  /** What `open` would find, for who only looks: nothing is written. */
+  static read(packPath: string, count: number): (piece: number) => boolean {
+    const { have, synced } = presencePaths(packPath);
+    const sizeBytes = headerBytes + Math.ceil(count / 8);
+    const bootId = readFileSync(bootIdPath, "latin1").trim();
+    const bits = isOfThisBoot(have, bootId)
+      ? readFileSync(have).subarray(headerBytes)
+      : readSynced(synced, sizeBytes);
+    return (piece) => ((bits[piece >>> 3] ?? 0) & (1 << (piece & 7))) !== 0;
+  }
+
   has(piece: number): boolean {
     return (this.#bits[piece >>> 3]! & (1 << (piece & 7))) !== 0;
   }

@@ -24,6 +24,8 @@ class Fixture {
     },
     isProtected: () => false,
     isPackEmpty: () => false,
+    lazyPacksOf: () => [],
+    letGoOfPacks: () => Promise.resolve(),
     onOutdated: () => undefined,
     log: this.log,
   });
