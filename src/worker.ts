@@ -36,6 +36,7 @@ import { type Encoding, openIndex, truncateLog } from "./store/index-database.ts
 import { moveLayerBlobs } from "./store/layer-blobs.ts";
 import type { BlockRange } from "./store/layout.ts";
 import { markComplete } from "./store/lazy-layers.ts";
+import { openPieces } from "./store/lazy-pack.ts";
 import type { StorePaths } from "./store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
 import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "./store/reclaim.ts";
@@ -172,6 +173,11 @@ const handlers = {
 
   moveLayerBlobs(request: { from: number; to: number }): void {
     moveLayerBlobs(database(), request.from, request.to);
+  },
+
+  /** Up to where in its blob the author of an image wants the content of a lazy pack first. */
+  prefetchEnd(packId: number): number {
+    return openPieces(paths(), packId).origin.prefetchEndBytes;
   },
 
   markLazyComplete(packId: number): void {

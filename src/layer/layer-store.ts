@@ -9,19 +9,22 @@ import type {
   AppliedBlob,
   BlobLayer,
   BlobNote,
+  ClaimedLayer,
   ConvertedLayer,
   LayerBase,
   LayerBlob,
   LayerStore,
+  LazyLayerStore,
+  LazyTable,
 } from "../snapshot/contract.ts";
 import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
-import type { LazyLayerRow, LazyState } from "../store/lazy-layers.ts";
+import type { LazyLayerRow } from "../store/lazy-layers.ts";
 import { cancel, makeCancelFlag } from "../util/cancel-flag.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
 import { Mutex } from "../util/mutex.ts";
 import type { WorkerPool, WorkerThread } from "../workers.ts";
 import { type ConversionCounts, LayerBuilds, type StartBuild } from "./layer-builds.ts";
-import type { LazyFacts, LazyTable } from "./lazy-build.ts";
+import type { LazyFacts } from "./lazy-build.ts";
 import { LayerDeleter, type LayerDeleterOptions } from "./layer-deleter.ts";
 import type { RewriteRequest } from "./rewrite.ts";
 
@@ -35,14 +38,8 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
   readonly findLazy: (key: BlobKey) => LazyLayerRow | undefined;
 }
 
-/** A layer of which not all content need be there yet. */
-export interface ClaimedLayer extends ConvertedLayer {
-  /** Whether it has content in a pack of its own, there or not. */
-  readonly isLazy: boolean;
-  readonly packId: number | undefined;
-  readonly state: LazyState;
-  /** The digest of the tar, where the layer was made of one. */
-  readonly diffId?: string;
+/** A claimed layer, and how it came out. */
+export interface BuiltClaim extends ClaimedLayer {
   /** What was found of its content when it was built; undefined where it was there already. */
   readonly facts: LazyFacts | undefined;
 }
@@ -61,7 +58,7 @@ export interface BlobRead {
   readonly lengthBytes: number;
 }
 
-export class NodeLayerStore implements LayerStore {
+export class NodeLayerStore implements LayerStore, LazyLayerStore {
   readonly #options: LayerStoreOptions;
   /** Serialises all that changes the index. */
   readonly #lock = new Mutex();
@@ -117,7 +114,7 @@ export class NodeLayerStore implements LayerStore {
    * Rejects with `failed_precondition` where the layer must be read as a whole ("not lazy: …"),
    * with `data_loss` for a wrong table, with `cancelled` after `signal`.
    */
-  claim(table: LazyTable, base: LayerBase, signal: AbortSignal): Promise<ClaimedLayer> {
+  claim(table: LazyTable, base: LayerBase, signal: AbortSignal): Promise<BuiltClaim> {
     const { digest } = table;
     const key = keyOf(table, base);
     return this.#blobLocks.run([digest], async () => {
@@ -135,7 +132,7 @@ export class NodeLayerStore implements LayerStore {
   }
 
   /** What `claim` would find without a table: a layer that was made of the blob before. */
-  async findClaimed(digest: string, base: LayerBase): Promise<ClaimedLayer | undefined> {
+  async findClaimed(digest: string, base: LayerBase): Promise<BuiltClaim | undefined> {
     const key = keyOf({ digest }, base);
     const reused = { addedBytes: 0, reused: true, facts: undefined };
     const applied = await this.#findKnown(key);

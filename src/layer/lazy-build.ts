@@ -11,10 +11,10 @@
  */
 import type { Database } from "bun:sqlite";
 import type { CompressionAlgorithm } from "../erofs/compression.ts";
-import type { BlobRange, LazyEntry, LazyLayer } from "../lazy/model.ts";
-import { readLazyLayer, type TocClaim } from "../lazy/open.ts";
+import type { LazyEntry, LazyLayer } from "../lazy/model.ts";
+import { readLazyLayer } from "../lazy/open.ts";
 import { encodePieceMap, type PieceOrigin } from "../ondemand/piece-map.ts";
-import type { LayerBase } from "../snapshot/contract.ts";
+import type { LayerBase, LazyTable } from "../snapshot/contract.ts";
 import { ChunkTable } from "../store/chunk-table.ts";
 import { preferredAlgorithm } from "../store/known-content.ts";
 import type { BlobKey } from "../store/layer-blobs.ts";
@@ -34,21 +34,6 @@ import { LazySource, type MissingContent, needsLower } from "./lazy-source.ts";
 import { LowerDirectories } from "./lower-directories.ts";
 import type { LowerTree } from "./tar-lower.ts";
 import { buildEntryTree, type TarTree } from "./tar-tree.ts";
-
-/** The table of contents of a blob, and where it comes from. */
-export interface LazyTable {
-  /** Of the blob, `sha256:…`. */
-  readonly digest: string;
-  /** Of the blob. */
-  readonly sizeBytes: number;
-  /** As the user named it. */
-  readonly image: string;
-  readonly claim: TocClaim;
-  /** Where the table lies in the blob. */
-  readonly range: BlobRange;
-  /** The bytes of the range. */
-  readonly toc: Uint8Array;
-}
 
 export interface LazyRequest extends LazyTable {
   /** The layers below give only the attributes of directories. */

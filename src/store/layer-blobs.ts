@@ -51,6 +51,15 @@ export function findLayerBlob(
   return row;
 }
 
+/** Whether any layer was made of the blob, whatever it lies on. */
+export function isBlobKnown(database: Database, digest: string): boolean {
+  const query = database.query<{ known: number }, [string, string]>(
+    `SELECT EXISTS (SELECT 1 FROM layer_blobs WHERE digest = ?)
+       OR EXISTS (SELECT 1 FROM lazy_layers WHERE digest = ?) AS known`,
+  );
+  return query.get(digest, digest)?.known === 1;
+}
+
 /** Whether the image file is there in its size; its bytes are not looked at. */
 export function imageOfLayerIsThere(
   database: Database,

@@ -8,7 +8,7 @@ import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import { checkRoot } from "../../src/check/check.ts";
 import { compressionAlgorithm } from "../../src/erofs/compression.ts";
 import { fileType } from "../../src/erofs/tree.ts";
-import type { ClaimedLayer } from "../../src/layer/layer-store.ts";
+import type { BuiltClaim } from "../../src/layer/layer-store.ts";
 import type { LayerBase } from "../../src/snapshot/contract.ts";
 import { lazyLayerOfPack } from "../../src/store/lazy-layers.ts";
 import { packPath } from "../../src/store/paths.ts";
@@ -46,12 +46,12 @@ afterEach(async () => {
   folder[Symbol.dispose]();
 });
 
-function claim(signal = never): Promise<ClaimedLayer> {
+function claim(signal = never): Promise<BuiltClaim> {
   return store.layers.claim(tableOf(blob), base, signal);
 }
 
 /** A layer that a snapshot refers to. */
-async function claimAndCommit(): Promise<ClaimedLayer & { readonly packId: number }> {
+async function claimAndCommit(): Promise<BuiltClaim & { readonly packId: number }> {
   const layer = await claim();
   store.neighbours.referenced.add(layer.layerId);
   store.layers.settle(layer.layerId);

@@ -1,0 +1,63 @@
+/**
+ * Which backends there are, and which of them this machine has: found by trying.
+ *
+ * @module
+ */
+import { AppError, describeError } from "../errors.ts";
+import type { Logger } from "../util/logger.ts";
+import type { BackendName, ChannelKeeper, Demand, LazyBackend } from "./contract.ts";
+import { openEager } from "./eager.ts";
+
+export interface BackendOptions {
+  /** The root folder; lazy packs are in `packs` below it. */
+  readonly root: string;
+  readonly demand: Demand;
+  /** Undefined: nobody keeps a channel open when this process ends. */
+  readonly keeper: ChannelKeeper | undefined;
+  readonly log: Logger;
+  /** Threads that answer the kernel. */
+  readonly threads: number;
+  /** Zeros may have been read from the pack; becomes an event of dedupd. */
+  readonly reportSuspect: (packId: number, message: string) => void;
+  /** The channel is of no use any more: the process gives up, and its successor adopts it. */
+  readonly onCrash: (error: AppError) => void;
+}
+
+/** Rejects with an AppError where the machine does not have what it needs; leaves nothing then. */
+export type OpenBackend = (options: BackendOptions) => Promise<LazyBackend>;
+
+/** In the order of preference. */
+const backends: readonly (readonly [BackendName, OpenBackend])[] = [["eager", openEager]];
+
+export interface ChosenBackend {
+  readonly backend: LazyBackend;
+  /** Why those before it were not taken. */
+  readonly reasons: readonly string[];
+}
+
+/**
+ * @param name `auto`: the first that works; of fanotify, which lets readers have zeros when its
+ *   channel closes, only with a keeper
+ */
+export async function chooseBackend(
+  name: BackendName | "auto",
+  options: BackendOptions,
+): Promise<ChosenBackend> {
+  const reasons: string[] = [];
+  for (const [candidate, open] of backends) {
+    if (name !== "auto" && name !== candidate) continue;
+    if (name === "auto" && candidate === "fanotify" && options.keeper === undefined) {
+      reasons.push("fanotify: there is no keeper");
+      continue;
+    }
+    try {
+      return { backend: await open(options), reasons };
+    } catch (error) {
+      if (name !== "auto") throw error;
+      reasons.push(`${candidate}: ${describeError(error)}`);
+    }
+  }
+  throw new AppError("unimplemented", `There is no backend "${name}"`, {
+    remedy: 'set "lazy.backend" to "auto"',
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * What dedupd can be asked, as JSON over HTTP on its Unix socket; the one description that server
+ * (http/control-app.ts) and client (control-client.ts) share.
+ *
+ * | request                    | body               | answer           |
+ * | -------------------------- | ------------------ | ---------------- |
+ * | `PUT /packs/:id`           |                    | `Exposed`        |
+ * | `DELETE /packs/:id`        |                    | `{}`             |
+ * | `GET /packs`               |                    | `PackStatus[]`   |
+ * | `GET /packs/:id`           |                    | `PackStatus`     |
+ * | `POST /packs/:id/prefetch` | `PrefetchRequest`  | `Prefetching`    |
+ * | `GET /status`              |                    | `DedupdStatus`   |
+ * | `GET /events?after=N`      |                    | `DedupdEvents`   |
+ *
+ * An answer that is no success has the body `{error, code, remedy?}` (http/errors.ts).
+ *
+ * @module
+ */
+import { z } from "zod";
+import type { BackendName } from "./contract.ts";
+
+/** The longest that a request for events waits for one. */
+export const eventWaitMs = 30_000;
+/** A trace of an image names a few thousand pieces. */
+const prefetchItemsMax = 2 ** 17;
+
+export interface Exposed {
+  /** To be given to EROFS as the pack's device, or to be attached to a loop device. */
+  readonly path: string;
+}
+
+/**
+ * - `waiting`: pieces are missing, nothing of the pack is being fetched;
+ * - `fetching`: pieces are being fetched, or wait for their turn;
+ * - `complete`: all pieces are there and on disk;
+ * - `failed`: its files are damaged (`reason`); it cannot be exposed.
+ */
+export type PackState = "waiting" | "fetching" | "complete" | "failed";
+
+export interface PackStatus {
+  readonly packId: number;
+  /** As the user named it; of the image by which the layer came. Empty for a failed pack. */
+  readonly image: string;
+  /** Of the layer's blob. */
+  readonly digest: string;
+  readonly pieces: number;
+  readonly presentPieces: number;
+  /** Of content, decompressed. */
+  readonly bytes: number;
+  readonly presentBytes: number;
+  /** Received from registries for the pack by this process, compressed. */
+  readonly fetchedBytes: number;
+  readonly state: PackState;
+  /** Why the last attempt failed; gone with the next success. */
+  readonly reason?: string;
+  /** At the rate of the last minute, while pieces are being fetched. */
+  readonly etaSeconds?: number;
+}
+
+const range = z.tuple([z.number().int().nonnegative(), z.number().int().nonnegative()]);
+
+/** What to fetch before it is asked for, in this order; with no key: all. */
+export const prefetchSchema = z.strictObject({
+  /** Of the pack: offset and length in bytes. */
+  ranges: z.array(range).max(prefetchItemsMax).optional(),
+  /** All pieces that begin before this offset in the blob. */
+  blobEndBytes: z.number().int().nonnegative().optional(),
+  /** SHA-256 of pieces, hexadecimal; what is not of the pack is passed over. */
+  hashes: z
+    .array(z.string().regex(/^[0-9a-f]{64}$/))
+    .max(prefetchItemsMax)
+    .optional(),
+});
+
+export type PrefetchRequest = z.infer<typeof prefetchSchema>;
+
+/** What a request to prefetch came to: pieces that were not there, and are asked for now. */
+export interface Prefetching {
+  readonly pieces: number;
+  readonly bytes: number;
+}
+
+/** Since the process began. */
+export interface FillCounters {
+  /** Reads that waited for missing pieces. */
+  readonly requests: number;
+  /** Of them, those that ended in an error. */
+  readonly failedRequests: number;
+  /** Received from registries, compressed. */
+  readonly fetchedBytes: number;
+  /** Range requests to registries that brought what was asked for. */
+  readonly fetches: number;
+  /** Content that another lazy pack had. */
+  readonly copiedBytes: number;
+  /** Content verified and written. */
+  readonly filledBytes: number;
+  /** Pieces that had not their SHA-256. */
+  readonly mismatches: number;
+  /** Attempts that failed and were made again. */
+  readonly retries: number;
+  /** Reads that failed because `lazy.read_timeout_ms` had passed. */
+  readonly timeouts: number;
+  /** Pieces that prefetch brought. */
+  readonly prefetchedPieces: number;
+}
+
+export interface DedupdStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly uptimeSeconds: number;
+  readonly backend: BackendName;
+  /** Why it is not a better one; empty where it is what was configured. */
+  readonly backendReasons: readonly string[];
+  readonly packs: number;
+  readonly residentBytes: number;
+  /** Pieces that wait for their turn. */
+  readonly queued: { readonly demand: number; readonly prefetch: number };
+  /** Range requests on their way. */
+  readonly inFlight: number;
+  /** Why nothing is fetched in the background: memory is short, somebody reads; absent if it is. */
+  readonly backgroundPaused?: string;
+  readonly counters: FillCounters;
+}
+
+/**
+ * - `complete`: the last piece of the pack is there and on disk;
+ * - `mismatch`: a registry sent something else than the table of contents promised;
+ * - `failed`: a read of the pack ended in an error, or its files are damaged;
+ * - `suspect`: zeros may have been read from it (no process of ours watched the file).
+ */
+export type DedupdEventKind = "complete" | "mismatch" | "failed" | "suspect";
+
+export interface DedupdEvent {
+  /** Ascending, also over restarts of dedupd as long as the clock is not set back. */
+  readonly number: number;
+  readonly kind: DedupdEventKind;
+  readonly packId: number;
+  readonly image: string;
+  readonly timeMs: number;
+  /** For people. */
+  readonly message: string;
+}
+
+export interface DedupdEvents {
+  /** Those kept after the number that was asked for; of all, if it is from before a restart. */
+  readonly events: readonly DedupdEvent[];
+  /** What to ask for next. */
+  readonly last: number;
+}
+
+/** What the API can be asked, in the process that answers. */
+export interface DedupdControl {
+  expose(packId: number): Promise<string>;
+  withdraw(packId: number): Promise<void>;
+  packs(): PackStatus[];
+  /** Throws `not_found`. */
+  pack(packId: number): PackStatus;
+  prefetch(packId: number, request: PrefetchRequest): Prefetching;
+  status(): Promise<DedupdStatus>;
+  events(after: number): Promise<DedupdEvents>;
+}
