@@ -13,6 +13,7 @@ export const syscallNumber = {
   fsopen: 430,
   fsconfig: 431,
   fsmount: 432,
+  cachestat: 451,
 } as const;
 
 /** include/uapi/linux/fcntl.h: "the current directory"; ignored for absolute paths. */
@@ -41,6 +42,9 @@ export const openFlag = {
   noFollow: isArm64 ? 0o100000 : 0o400000,
 } as const;
 
+/** Of mmap(2): include/uapi/asm-generic/mman-common.h, include/uapi/linux/mman.h. */
+export const mapFlag = { read: 1, shared: 1 } as const;
+
 /** include/uapi/linux/falloc.h */
 export const fallocateFlag = { keepSize: 1, punchHole: 2 } as const;
 
@@ -52,7 +56,12 @@ export const seekWhence = { set: 0, data: 3, hole: 4 } as const;
 export const lockOperation = { exclusive: 2, nonBlocking: 4, unlock: 8 } as const;
 
 /** Commands of fcntl(2), include/uapi/linux/fcntl.h, and kinds of leases. */
-export const fileControl = { setLease: 1024, writeLease: 1, unlock: 2 } as const;
+export const fileControl = {
+  setLease: 1024,
+  duplicateCloseOnExec: 1030,
+  writeLease: 1,
+  unlock: 2,
+} as const;
 
 /** include/uapi/linux/limits.h: bytes with the NUL. */
 export const pathBytesMax = 4096;
@@ -96,3 +105,33 @@ export const loopControl = {
 } as const;
 
 export const loopFlag = { readOnly: 1, autoclear: 4, directIo: 16 } as const;
+
+/** include/uapi/asm-generic/fcntl.h: `O_LARGEFILE`, which only 32-bit programs imply not. */
+export const largeFile = isArm64 ? 0o400000 : 0o100000;
+
+/** include/uapi/linux/fanotify.h; `preAccess` is in Linux 6.14 and newer. */
+export const fanotify = {
+  classPreContent: 8,
+  closeOnExec: 1,
+  nonBlocking: 2,
+  unlimitedQueue: 0x10,
+  unlimitedMarks: 0x20,
+  markAdd: 1,
+  markRemove: 2,
+  preAccess: 0x0010_0000,
+  version: 3,
+  infoRange: 6,
+  allow: 1,
+  deny: 2,
+  /** The errno of a denial stands in the upper byte of the answer. */
+  errnoShift: 24,
+} as const;
+
+/** include/uapi/linux/eventfd.h */
+export const eventFlag = { closeOnExec: 0o2000000 } as const;
+
+/** include/uapi/asm-generic/poll.h */
+export const pollEvent = { readable: 1 } as const;
+
+/** include/uapi/linux/fadvise.h */
+export const fileAdvice = { doNotNeed: 4 } as const;

@@ -24,6 +24,8 @@ const namesByNumber: ReadonlyMap<number, string> = new Map(
 
 export const errnoNumber = {
   noEntry: 2,
+  interrupted: 4,
+  inputOutput: 5,
   noDeviceOrAddress: 6,
   again: 11,
   accessDenied: 13,

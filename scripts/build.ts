@@ -38,7 +38,9 @@ export async function build(): Promise<void> {
   await mkdir(distFolder, { recursive: true });
   await Bun.build({
     // A thread needs an entry point of its own; the first one is the program.
-    entrypoints: ["main", "worker", "decoder"].map((name) => join(projectFolder, `src/${name}.ts`)),
+    entrypoints: ["main", "worker", "decoder", "fanotify-reader"].map((name) =>
+      join(projectFolder, `src/${name}.ts`),
+    ),
     compile: { outfile: binaryFile, autoloadDotenv: false, autoloadBunfig: false },
     format: "esm",
     bytecode: true,
