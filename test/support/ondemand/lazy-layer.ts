@@ -3,7 +3,7 @@
  * belongs in the holes.
  */
 import { createHash } from "node:crypto";
-import { closeSync, ftruncateSync, mkdirSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { blockSizeBytes } from "../../../src/erofs/format.ts";
 import { fileType, noXattrs, type RegularFile } from "../../../src/erofs/tree.ts";
@@ -32,13 +32,12 @@ const pieceBytesMax = 100 * KiB + 123;
 
 export interface LazyLayer {
   readonly pack: LazyPack;
-  /** Without the pack, which has the path that a backend exposes it at. */
+  /** The path of the image; its pack is where a backend exposes it. */
   readonly image: string;
   readonly files: ReadonlyMap<string, Uint8Array>;
-  /** What belongs in the pack. */
+  /** What belongs in the pack, up to the end of the last file. */
+  readonly content: Uint8Array;
   contentOf(piece: number): Uint8Array;
-  /** Content and its absence are as at first; a new `LazyPack` of the same files. */
-  reopen(): LazyPack;
   close(): void;
 }
 
@@ -58,24 +57,37 @@ export function makeLazyLayer(
   mkdirSync(folder, { recursive: true });
   const placed = place(files);
   const path = join(folder, `${packId}.pack`);
-  const file = openSync(path, "w+", 0o600);
-  ftruncateSync(file, packBytes);
-  const bytes = mapOf(placed);
-  writeFileSync(pieceMapPath(path), bytes);
-  const image = join(folder, `${packId}.erofs`);
-  writeFileSync(image, imageOf(placed));
-  const reopen = (): LazyPack => {
-    const pieces = new PieceMap(bytes, path);
-    return { packId, path, file, pieces, presence: Presence.open(path, pieces.length) };
-  };
-  const pack = reopen();
+  writeFileSync(path, "");
+  truncateSync(path, packBytes);
+  writeFileSync(pieceMapPath(path), mapOf(placed));
+  writeFileSync(join(folder, `${packId}.erofs`), imageOf(placed));
+  return openLazyLayer(folder, packId, files);
+}
+
+/** The same, of files that are there. */
+export function openLazyLayer(
+  folder: string,
+  packId: number,
+  files: ReadonlyMap<string, Uint8Array>,
+): LazyLayer {
+  const placed = place(files);
+  const path = join(folder, `${packId}.pack`);
+  const file = openSync(path, "r+");
+  const pieces = new PieceMap(mapOf(placed), path);
+  const pack = { packId, path, file, pieces, presence: Presence.open(path, pieces.length) };
+  const content = Buffer.concat(placed.map(({ content: bytes }) => padded(bytes)));
   const contentOf = (piece: number) => {
-    const { packOffsetBytes, sizeBytes } = pack.pieces.at(piece);
-    const owner = placed.findLast(({ offsetBytes }) => offsetBytes <= packOffsetBytes)!;
-    const start = packOffsetBytes - owner.offsetBytes;
-    return owner.content.subarray(start, start + sizeBytes);
+    const start = pieces.packOffsetOf(piece);
+    return content.subarray(start, start + pieces.sizeOf(piece));
   };
-  return { pack, image, files, contentOf, reopen, close: () => closeSync(file) };
+  const image = join(folder, `${packId}.erofs`);
+  return { pack, image, files, content, contentOf, close: () => closeSync(file) };
+}
+
+function padded(bytes: Uint8Array): Uint8Array {
+  const blocks = Buffer.alloc(alignUp(bytes.length, blockSizeBytes));
+  blocks.set(bytes);
+  return blocks;
 }
 
 /** The layer as it is mounted, with its pack at the path it was exposed at. */
