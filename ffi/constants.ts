@@ -13,6 +13,8 @@ export const syscallNumber = {
   fsopen: 430,
   fsconfig: 431,
   fsmount: 432,
+  pidfdOpen: 434,
+  pidfdGetfd: 438,
 } as const;
 
 /** include/uapi/linux/fcntl.h: "the current directory"; ignored for absolute paths. */
@@ -55,7 +57,12 @@ export const seekWhence = { set: 0, data: 3, hole: 4 } as const;
 export const lockOperation = { exclusive: 2, nonBlocking: 4, unlock: 8 } as const;
 
 /** Commands of fcntl(2), include/uapi/linux/fcntl.h, and kinds of leases. */
-export const fileControl = { setLease: 1024, writeLease: 1, unlock: 2 } as const;
+export const fileControl = {
+  setLease: 1024,
+  duplicateCloseOnExec: 1030,
+  writeLease: 1,
+  unlock: 2,
+} as const;
 
 /** include/uapi/linux/limits.h: bytes with the NUL. */
 export const pathBytesMax = 4096;

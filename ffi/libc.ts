@@ -50,7 +50,8 @@ function openFunctions() {
 
 /**
  * System calls that glibc 2.31 has no function for, as `syscall(number, ...)`, once per signature:
- * fsopen and its family, and mknodat, which glibc exports since 2.33 only.
+ * fsopen and its family; mknodat, which glibc exports since 2.33 only; pidfd_open and its family,
+ * which it has since 2.36.
  */
 function openSyscalls() {
   return {
@@ -68,6 +69,12 @@ function openSyscalls() {
     }).symbols.syscall,
     mknodat: dlopen(library, {
       syscall: { args: ["i64", "i32", "ptr", "u32", "u32"], returns: long },
+    }).symbols.syscall,
+    pidfdOpen: dlopen(library, {
+      syscall: { args: ["i64", "i32", "u32"], returns: long },
+    }).symbols.syscall,
+    pidfdGetfd: dlopen(library, {
+      syscall: { args: ["i64", "i32", "i32", "u32"], returns: long },
     }).symbols.syscall,
   };
 }
