@@ -13,6 +13,8 @@ export const syscallNumber = {
   fsopen: 430,
   fsconfig: 431,
   fsmount: 432,
+  pidfdOpen: 434,
+  pidfdGetfd: 438,
   cachestat: 451,
 } as const;
 
@@ -74,6 +76,9 @@ export const xattrValueBytesMax = 65536;
 /** Flags of mount(2), include/uapi/linux/mount.h. */
 export const mountFlag = {
   readOnly: 1,
+  noSetUid: 2,
+  noDevices: 4,
+  noExecution: 8,
   remount: 32,
   bind: 4096,
   private: 1 << 18,

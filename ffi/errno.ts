@@ -38,9 +38,11 @@ export const errnoNumber = {
   invalid: 22,
   noSpace: 28,
   range: 34,
+  noFunction: 38,
   loop: 40,
   noData: 61,
   notSupported: 95,
+  connectionAborted: 103,
 } as const;
 
 const codesByName: Readonly<Record<string, ErrorCode>> = {

@@ -40,6 +40,7 @@ function openFunctions() {
     openat: { args: ["i32", "ptr", "i32", "u32"], returns: "i32" },
     poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
     posix_fadvise: { args: ["i32", "i64", "i64", "i32"], returns: "i32" },
+    pread: { args: ["i32", "ptr", "u64", "i64"], returns: long },
     read: { args: ["i32", "ptr", "u64"], returns: long },
     readlinkat: { args: ["i32", "ptr", "ptr", "u64"], returns: long },
     statx: { args: ["i32", "ptr", "i32", "u32", "ptr"], returns: "i32" },
@@ -55,7 +56,8 @@ function openFunctions() {
 
 /**
  * System calls that glibc 2.31 has no function for, as `syscall(number, ...)`, once per signature:
- * fsopen and its family, mknodat, which glibc exports since 2.33 only, and cachestat.
+ * fsopen and its family; mknodat, which glibc exports since 2.33 only; pidfd_open and its family,
+ * which it has since 2.36; cachestat.
  */
 function openSyscalls() {
   return {
@@ -76,6 +78,12 @@ function openSyscalls() {
     }).symbols.syscall,
     mknodat: dlopen(library, {
       syscall: { args: ["i64", "i32", "ptr", "u32", "u32"], returns: long },
+    }).symbols.syscall,
+    pidfdOpen: dlopen(library, {
+      syscall: { args: ["i64", "i32", "u32"], returns: long },
+    }).symbols.syscall,
+    pidfdGetfd: dlopen(library, {
+      syscall: { args: ["i64", "i32", "i32", "u32"], returns: long },
     }).symbols.syscall,
   };
 }

@@ -1,13 +1,5 @@
 /** The entry point: one binary, several commands. */
 import { defineCommand, runMain } from "citty";
-import { checkCommand } from "./cli/check.ts";
-import { chunksCommand } from "./cli/chunks.ts";
-import { configCommand } from "./cli/config.ts";
-import { convertCommand } from "./cli/convert.ts";
-import { filesCommand } from "./cli/files.ts";
-import { recompressCommand } from "./cli/recompress.ts";
-import { serveCommand } from "./cli/serve.ts";
-import { statsCommand } from "./cli/stats.ts";
 import { version } from "./version.ts";
 
 const mainCommand = defineCommand({
@@ -16,15 +8,17 @@ const mainCommand = defineCommand({
     version,
     description: "A containerd snapshotter with block-level dedup on EROFS",
   },
+  // Each loads what it needs, when it is asked for: the keeper stays small.
   subCommands: {
-    serve: serveCommand,
-    stats: statsCommand,
-    files: filesCommand,
-    chunks: chunksCommand,
-    check: checkCommand,
-    recompress: recompressCommand,
-    convert: convertCommand,
-    config: configCommand,
+    serve: async () => (await import("./cli/serve.ts")).serveCommand,
+    stats: async () => (await import("./cli/stats.ts")).statsCommand,
+    files: async () => (await import("./cli/files.ts")).filesCommand,
+    chunks: async () => (await import("./cli/chunks.ts")).chunksCommand,
+    check: async () => (await import("./cli/check.ts")).checkCommand,
+    recompress: async () => (await import("./cli/recompress.ts")).recompressCommand,
+    convert: async () => (await import("./cli/convert.ts")).convertCommand,
+    config: async () => (await import("./cli/config.ts")).configCommand,
+    keeper: async () => (await import("./cli/keeper.ts")).keeperCommand,
   },
 });
 

@@ -8,6 +8,7 @@ import type { Logger } from "../util/logger.ts";
 import type { BackendName, ChannelKeeper, Demand, LazyBackend, ReadRequest } from "./contract.ts";
 import { openEager } from "./eager.ts";
 import { openFanotifyBackend } from "./fanotify/backend.ts";
+import { openFuseBackend } from "./fuse/backend.ts";
 
 export interface BackendOptions {
   /** The root folder; lazy packs are in `packs` below it. */
@@ -32,6 +33,7 @@ export type OpenBackend = (options: BackendOptions) => Promise<LazyBackend>;
 /** In the order of preference. */
 const backends: readonly (readonly [BackendName, OpenBackend])[] = [
   ["fanotify", openFanotifyBackend],
+  ["fuse", openFuseBackend],
   ["eager", openEager],
 ];
 

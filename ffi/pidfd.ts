@@ -1,0 +1,42 @@
+/**
+ * Descriptors of other processes: pidfd_open(2) and pidfd_getfd(2), Linux 5.6.
+ *
+ * A pidfd means one process for good, so nothing goes wrong between its opening and its use when
+ * the process ends and its number is given to another one. pidfd_getfd asks for the right to trace
+ * the other process (PTRACE_MODE_ATTACH_REALCREDS), which root has.
+ *
+ * @module
+ */
+import { fileControl, syscallNumber } from "./constants.ts";
+import { check } from "./errno.ts";
+import { close } from "./file.ts";
+import { boundSyscalls, libc } from "./libc.ts";
+
+/**
+ * A duplicate of another process's descriptor: the same open file, as dup(2) makes one, closed at
+ * exec. Throws a `SyscallError`: ESRCH where the process has ended, EBADF where it has no such
+ * descriptor.
+ *
+ * @param pid in the PID namespace of this process
+ */
+export function duplicateFrom(pid: number, fd: number): number {
+  const processFd = check(
+    boundSyscalls().pidfdOpen(syscallNumber.pidfdOpen, pid, 0),
+    "pidfd_open",
+    `process ${pid}`,
+  );
+  try {
+    return check(
+      boundSyscalls().pidfdGetfd(syscallNumber.pidfdGetfd, processFd, fd, 0),
+      "pidfd_getfd",
+      `fd ${fd} of process ${pid}`,
+    );
+  } finally {
+    close(processFd);
+  }
+}
+
+/** A duplicate of a descriptor of this process, closed at exec. */
+export function duplicate(fd: number): number {
+  return check(libc().fcntl(fd, fileControl.duplicateCloseOnExec, 0), "fcntl", `fd ${fd}`);
+}

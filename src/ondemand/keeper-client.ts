@@ -1,0 +1,160 @@
+/**
+ * The keeper as its users see it: it is there, and when it dies, there is another one.
+ *
+ * A keeper that was killed closes its connections, which is noticed at once. Then a new one is
+ * started and given what the old one had; meanwhile the channels are open in this process, which
+ * has duplicates of its own. Only if all who hold a channel end in the same moment is it lost.
+ *
+ * @module
+ */
+import { close } from "../../ffi/file.ts";
+import { duplicate } from "../../ffi/pidfd.ts";
+import { AppError, describeError } from "../errors.ts";
+import type { Logger } from "../util/logger.ts";
+import type { ChannelKeeper } from "./contract.ts";
+import { KeeperConnection, type KeeperHolds, KeeperLost } from "./keeper-connection.ts";
+import { type KeeperRequest, targetOf } from "./keeper-protocol.ts";
+import { takeDuplicate } from "./kept-channels.ts";
+
+/** A process of ours is there after some 50 ms; ten times that, on a busy machine. */
+const startTimeoutMs = 2_000;
+const connectIntervalMs = 10;
+/** Before another one is started where the last one did not live longer than that. */
+const retryDelayMs = 250;
+/** Who asks the keeper waits this long for there to be one. */
+const patienceMs = 10_000;
+
+export interface KeeperClientOptions {
+  /** `socketPaths().keeper` */
+  readonly socketPath: string;
+  /** Starts a keeper; that another one does so at the same time does no harm. */
+  readonly start: () => void;
+  readonly log: Logger;
+}
+
+export class KeeperClient implements ChannelKeeper {
+  readonly #options: KeeperClientOptions;
+  /** Descriptors of this process, duplicates that nobody else closes. */
+  readonly #kept = new Map<string, number>();
+  #connection = Promise.withResolvers<KeeperConnection>();
+  #isClosed = false;
+  readonly #watching: Promise<void>;
+
+  /** Starts a keeper where there is none, and looks after it until it is closed. */
+  constructor(options: KeeperClientOptions) {
+    this.#options = options;
+    this.#watching = this.#watch();
+  }
+
+  /** Rejects with `unavailable` where no keeper can be started. */
+  async adopt(name: string): Promise<number | undefined> {
+    const { pid, channels } = await this.#ask({ do: "list" });
+    const channel = channels.find((candidate) => candidate.name === name);
+    return channel === undefined ? undefined : takeDuplicate(pid, channel);
+  }
+
+  /** Rejects with `unavailable` where no keeper can be started. */
+  async keep(name: string, fd: number): Promise<void> {
+    const own = duplicate(fd);
+    const previous = this.#kept.get(name);
+    this.#kept.set(name, own);
+    try {
+      await this.#ask(keepRequest(name, own));
+    } finally {
+      // Not earlier: a new keeper may be asking for it right now.
+      if (previous !== undefined) close(previous);
+    }
+  }
+
+  /** Resolves when a keeper is there and has all that was given to this client. */
+  async ready(): Promise<void> {
+    await this.#ask({ do: "list" });
+  }
+
+  /** The keeper stays, with all it has. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const connection = await Promise.race([this.#connection.promise, Promise.resolve()]);
+    connection?.close();
+    await this.#watching;
+    for (const fd of this.#kept.values()) close(fd);
+    this.#kept.clear();
+  }
+
+  async #ask(request: KeeperRequest): Promise<KeeperHolds> {
+    const deadlineMs = performance.now() + patienceMs;
+    for (;;) {
+      const connection = await this.#connected(deadlineMs - performance.now());
+      try {
+        return await connection.ask(request);
+      } catch (error) {
+        if (!(error instanceof KeeperLost) || this.#isClosed) throw error;
+      }
+    }
+  }
+
+  async #connected(timeoutMs: number): Promise<KeeperConnection> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const problem = `There is no keeper at "${this.#options.socketPath}"`;
+    const timer = setTimeout(() => reject(new AppError("unavailable", problem)), timeoutMs);
+    try {
+      return await Promise.race([this.#connection.promise, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #watch(): Promise<void> {
+    const { log } = this.#options;
+    while (!this.#isClosed) {
+      const startMs = performance.now();
+      try {
+        const connection = await this.#open();
+        await this.#giveAll(connection);
+        this.#connection.resolve(connection);
+        if (this.#isClosed) connection.close();
+        await connection.closed;
+        this.#connection = Promise.withResolvers();
+        if (!this.#isClosed) log.warn({ channels: [...this.#kept.keys()] }, "the keeper ended");
+      } catch (error) {
+        log.error({ reason: describeError(error) }, "cannot start the keeper");
+      }
+      const livedMs = performance.now() - startMs;
+      if (!this.#isClosed && livedMs < retryDelayMs) await Bun.sleep(retryDelayMs);
+    }
+  }
+
+  async #giveAll(connection: KeeperConnection): Promise<void> {
+    for (const [name, fd] of this.#kept) {
+      try {
+        await connection.ask(keepRequest(name, fd));
+      } catch (error) {
+        if (error instanceof KeeperLost) return;
+        this.#options.log.error({ name, reason: describeError(error) }, "a channel is not kept");
+      }
+    }
+  }
+
+  /** A connection to the keeper that runs, or to one that is started now. */
+  async #open(): Promise<KeeperConnection> {
+    const { socketPath, start } = this.#options;
+    const running = await tryOpen(socketPath);
+    if (running !== undefined) return running;
+    start();
+    const endMs = performance.now() + startTimeoutMs;
+    while (performance.now() < endMs) {
+      const connection = await tryOpen(socketPath);
+      if (connection !== undefined) return connection;
+      await Bun.sleep(connectIntervalMs);
+    }
+    throw new AppError("unavailable", `Nobody listens on "${socketPath}" after the start`);
+  }
+}
+
+function keepRequest(name: string, fd: number): KeeperRequest {
+  return { do: "keep", pid: process.pid, name, fd, target: targetOf(fd) };
+}
+
+function tryOpen(socketPath: string): Promise<KeeperConnection | undefined> {
+  return KeeperConnection.open(socketPath).catch(() => undefined);
+}
