@@ -8,7 +8,6 @@ import { type ByteString, byteString, displayName } from "../src/util/byte-strin
 import {
   atCurrentDirectory,
   fallocateFlag,
-  fileControl,
   lockOperation,
   openFlag,
   pathBytesMax,
@@ -49,12 +48,6 @@ export function close(fd: number): void {
 /** Makes `target` another descriptor of the open file, in the place of what it was: dup3(2). */
 export function duplicateTo(fd: number, target: number): void {
   check(libc().dup3(fd, target, openFlag.closeOnExec), "dup3", `fd ${fd} to ${target}`);
-}
-
-/** Another descriptor of the open file, the lowest one that is free from `lowest` on. */
-export function duplicateFromNumber(fd: number, lowest: number): number {
-  const result = libc().fcntl(fd, fileControl.duplicateCloseOnExec, lowest);
-  return check(result, "fcntl", `fd ${fd}`);
 }
 
 export interface OpenFile {

@@ -17,13 +17,14 @@ import { unwatchFile, watchFile } from "../../../ffi/fanotify.ts";
 import { inodeOf, statOf } from "../../../ffi/status.ts";
 import { FanotifyReaders } from "../../fanotify-readers.ts";
 import type { BackendOptions } from "../backends.ts";
-import type { LazyBackend, LazyPack } from "../contract.ts";
+import type { LazyBackend, LazyPack, SuspectPack } from "../contract.ts";
 import { PackTable } from "../fuse/pack-table.ts";
 import { EventDescriptors } from "./descriptors.ts";
 import type { PassedRead, PassedWindow } from "./event-reader.ts";
 import { type FanotifyGroup, openGroup } from "./group.ts";
 import { HeldReads } from "./held-reads.ts";
 import { journalThreadsMax } from "./journal.ts";
+import { Suspects } from "./suspects.ts";
 import { Watches } from "./watches.ts";
 
 const readFile = promisify(read);
@@ -43,6 +44,7 @@ class FanotifyBackend implements LazyBackend {
   readonly #packs = new PackTable();
   readonly #watches = new Watches();
   readonly #held: HeldReads;
+  readonly #suspects: Suspects;
   readonly #readers: FanotifyReaders;
 
   constructor(options: BackendOptions, group: FanotifyGroup) {
@@ -53,6 +55,8 @@ class FanotifyBackend implements LazyBackend {
     this.#descriptors = new EventDescriptors(lock, journalPath);
     const plug = lock;
     this.#held = new HeldReads({ group: fd, plug, journal, demand, log, watchedBefore: watched });
+    this.#suspects = new Suspects({ log, report: options.reportSuspect });
+    this.#suspects.add(group.unwatched);
     this.#takeOver();
     this.#descriptors.occupyLow();
     this.#readers = new FanotifyReaders({
@@ -103,10 +107,16 @@ class FanotifyBackend implements LazyBackend {
     unwatchFile(this.#group.fd, join(this.#options.root, "packs", `${packId}.pack`));
     this.#watches.remove(packId);
     this.#held.withdrawn(inode);
+    this.#suspects.remove(packId);
     await this.#packs.withdraw(packId);
   }
 
+  suspects(): readonly SuspectPack[] {
+    return this.#suspects.list();
+  }
+
   async close(): Promise<void> {
+    this.#suspects.close();
     await this.#readers.stop();
     this.#held.abandon();
     for (const packId of this.#packs.ids()) await this.#packs.withdraw(packId);

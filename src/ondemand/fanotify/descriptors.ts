@@ -9,7 +9,8 @@
  * @module
  */
 import { readdirSync, readlinkSync, realpathSync } from "node:fs";
-import { close, duplicateFromNumber, duplicateTo } from "../../../ffi/file.ts";
+import { close, duplicateTo } from "../../../ffi/file.ts";
+import { duplicate } from "../../../ffi/pidfd.ts";
 
 /** A process of ours has some thirty descriptors when it starts; the others are packs. */
 const lowNumbers = 256;
@@ -27,7 +28,7 @@ export class EventDescriptors {
 
   /** Takes a number until `dispose`. @returns false if something else of this process has it */
   reserve(fd: number): boolean {
-    const found = duplicateFromNumber(this.plug, fd);
+    const found = duplicate(this.plug, fd);
     if (found === fd) return true;
     close(found);
     return false;
@@ -35,7 +36,7 @@ export class EventDescriptors {
 
   occupyLow(): void {
     for (;;) {
-      const fd = duplicateFromNumber(this.plug, 0);
+      const fd = duplicate(this.plug, 0);
       if (fd < lowNumbers) continue;
       close(fd);
       return;

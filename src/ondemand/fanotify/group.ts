@@ -7,11 +7,12 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openFlag } from "../../../ffi/constants.ts";
-import { close, open, tryLockExclusive } from "../../../ffi/file.ts";
+import { close, open as openFile, tryLockExclusive } from "../../../ffi/file.ts";
 import { openFanotify } from "../../../ffi/fanotify.ts";
 import { AppError } from "../../errors.ts";
 import type { ChannelKeeper } from "../contract.ts";
 import { FanotifyJournal } from "./journal.ts";
+import { watchAgain } from "./unwatched-packs.ts";
 
 /** By which the keeper knows it. */
 const channelName = "fanotify";
@@ -23,12 +24,16 @@ export interface FanotifyGroup {
   /** Held as long as this process serves the group: two at once would answer for each other. */
   readonly lock: number;
   readonly isAdopted: boolean;
-  /** Inodes of files that it watched already. */
+  /** Inodes of files that were watched before this process opened them. */
   readonly watched: ReadonlySet<number>;
+  /** Packs that may have been read while nobody watched them. */
+  readonly unwatched: readonly number[];
 }
 
 /**
  * @param folder of the packs, where the journal lies
+ * To be called before any pack is opened.
+ *
  * @throws SyscallError where the kernel has none; AppError `failed_precondition` where another
  *   process serves it
  */
@@ -38,7 +43,7 @@ export async function openGroup(
 ): Promise<FanotifyGroup> {
   using opened = new DisposableStack();
   const journalPath = join(folder, "fanotify.journal");
-  const lock = open(journalPath, openFlag.readWrite | openFlag.create);
+  const lock = openFile(journalPath, openFlag.readWrite | openFlag.create);
   opened.defer(() => close(lock));
   if (!tryLockExclusive(lock))
     throw new AppError("failed_precondition", `Another process has locked "${journalPath}"`);
@@ -52,9 +57,11 @@ export async function openGroup(
     await keeper?.keep(channelName, fd);
   }
   const isAdopted = adopted !== undefined;
-  const watched = isAdopted ? watchedInodes(fd) : new Set<number>();
+  const { inodes: watched, open: unwatched } = isAdopted
+    ? { inodes: watchedInodes(fd), open: [] }
+    : watchAgain(fd, folder);
   opened.move();
-  return { fd, journal, journalPath, lock, isAdopted, watched };
+  return { fd, journal, journalPath, lock, isAdopted, watched, unwatched };
 }
 
 /** As the kernel shows the marks of a group: proc_pid_fdinfo(5). */
