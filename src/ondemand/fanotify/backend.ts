@@ -102,12 +102,11 @@ class FanotifyBackend implements LazyBackend {
   }
 
   async withdraw(packId: number): Promise<void> {
-    const inode = this.#watches.inodeOf(packId);
-    if (inode === undefined) return;
+    this.#held.withdrawn(packId);
+    this.#suspects.remove(packId);
+    if (!this.#packs.has(packId)) return;
     unwatchFile(this.#group.fd, join(this.#options.root, "packs", `${packId}.pack`));
     this.#watches.remove(packId);
-    this.#held.withdrawn(inode);
-    this.#suspects.remove(packId);
     await this.#packs.withdraw(packId);
   }
 

@@ -55,8 +55,8 @@ export class HeldReads {
     this.#exposures.delete(inode);
   }
 
-  withdrawn(inode: number): void {
-    this.#packs.delete(inode);
+  withdrawn(packId: number): void {
+    for (const [inode, pack] of this.#packs) if (pack.packId === packId) this.#packs.delete(inode);
   }
 
   /** Answers when the bytes are there, or cannot be had. */

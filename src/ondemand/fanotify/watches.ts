@@ -27,10 +27,6 @@ export class Watches {
     this.#inodes[packId] = 0;
   }
 
-  inodeOf(packId: number): number | undefined {
-    return this.#inodes[packId] || undefined;
-  }
-
   packOf(inode: number): number | undefined {
     const known = this.#known.get(inode);
     if (known !== undefined && this.#inodes[known] === inode) return known;
