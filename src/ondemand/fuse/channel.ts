@@ -44,7 +44,11 @@ export async function openChannel(
 ): Promise<FuseChannel> {
   const mountPoint = join(root, "lazy");
   const adopted = await adopt(root, mountPoint, keeper);
-  if (adopted !== undefined) return { fd: adopted, mountPoint, isKept: true };
+  if (adopted !== undefined) {
+    // Again, so that this process gives it to a keeper that takes the place of this one.
+    await keeper?.keep(channelName, adopted);
+    return { fd: adopted, mountPoint, isKept: true };
+  }
   unmountAll(mountPoint);
   mkdirSync(mountPoint, { recursive: true, mode: 0o700 });
   const fd = openFuse();

@@ -5,6 +5,7 @@
  * `bun reader.ts '{"path": …}'`; the answer is a line of JSON.
  */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { mapFile, viewOf } from "../../../ffi/mapping.ts";
 import { projectFolder } from "../../../scripts/lib/project.ts";
 import { KiB } from "../../../src/util/bytes.ts";
 import { Picker } from "../picker.ts";
@@ -60,10 +61,11 @@ class Reader {
     const offsets: number[] = [];
     for (let offset = 0; offset < this.#expected.length; offset += readBytes) offsets.push(offset);
     if (this.#task.way === "atRandom") shuffle(offsets, new Picker(this.#task.seed));
-    const mapped = this.#task.way === "mapped" ? Bun.mmap(this.#task.path) : undefined;
+    const mapped = this.#task.way === "mapped" ? viewOf(mapFile(this.#task.path)) : undefined;
     for (const offset of offsets) {
-      const bytes = mapped?.subarray(offset, offset + readBytes) ?? this.#readAt(file, offset);
       const wanted = this.#expected.subarray(offset, offset + readBytes);
+      const end = offset + wanted.length;
+      const bytes = mapped?.subarray(offset, end) ?? this.#readAt(file, offset, wanted.length);
       this.bytes += bytes.length;
       if (Buffer.compare(bytes, wanted) !== 0) this.wrongReads += 1;
     }
@@ -72,15 +74,14 @@ class Reader {
     return { bytes, wrongReads, failures };
   }
 
-  #readAt(file: number, offset: number): Uint8Array {
+  #readAt(file: number, offset: number, sizeBytes: number): Uint8Array {
     for (;;) {
       try {
         let filled = 0;
         for (;;) {
-          const wanted = readBytes - filled;
-          const count = readSync(file, this.#buffer, filled, wanted, offset + filled);
+          const count = readSync(file, this.#buffer, filled, sizeBytes - filled, offset + filled);
           filled += count;
-          if (count === 0 || filled === readBytes) return this.#buffer.subarray(0, filled);
+          if (count === 0 || filled === sizeBytes) return this.#buffer.subarray(0, filled);
         }
       } catch (error) {
         this.failures += 1;
