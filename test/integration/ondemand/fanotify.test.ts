@@ -7,4 +7,5 @@ describeBackend({
     { method: "file", directIo: false },
   ],
   waitsForReads: true,
+  failsClosed: false,
 });
