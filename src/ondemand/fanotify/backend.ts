@@ -31,9 +31,7 @@ const readFile = promisify(read);
 
 /** As `OpenBackend`. To be called before any pack is opened. */
 export async function openFanotifyBackend(options: BackendOptions): Promise<LazyBackend> {
-  const folder = join(options.root, "packs");
-  const group = await openGroup(folder, options.keeper);
-  return new FanotifyBackend(options, group);
+  return new FanotifyBackend(options, await openGroup(options.root, options.keeper));
 }
 
 class FanotifyBackend implements LazyBackend {

@@ -12,6 +12,7 @@ import { openFanotify } from "../../../ffi/fanotify.ts";
 import { AppError } from "../../errors.ts";
 import type { ChannelKeeper } from "../contract.ts";
 import { FanotifyJournal } from "./journal.ts";
+import { probeFanotify } from "./probe.ts";
 import { watchAgain } from "./unwatched-packs.ts";
 
 /** By which the keeper knows it. */
@@ -31,23 +32,24 @@ export interface FanotifyGroup {
 }
 
 /**
- * @param folder of the packs, where the journal lies
+ * @param root in whose folder `packs` the packs lie
  * To be called before any pack is opened.
  *
  * @throws SyscallError where the kernel has none; AppError `failed_precondition` where another
  *   process serves it
  */
 export async function openGroup(
-  folder: string,
+  root: string,
   keeper: ChannelKeeper | undefined,
 ): Promise<FanotifyGroup> {
   using opened = new DisposableStack();
-  const journalPath = join(folder, "fanotify.journal");
+  const journalPath = join(root, "fanotify.journal");
   const lock = openFile(journalPath, openFlag.readWrite | openFlag.create);
   opened.defer(() => close(lock));
   if (!tryLockExclusive(lock))
     throw new AppError("failed_precondition", `Another process has locked "${journalPath}"`);
   const adopted = await keeper?.adopt(channelName);
+  if (adopted === undefined) await probeFanotify(root);
   const fd = adopted ?? openFanotify();
   opened.defer(() => close(fd));
   const journal = new FanotifyJournal(journalPath);
@@ -59,7 +61,7 @@ export async function openGroup(
   const isAdopted = adopted !== undefined;
   const { inodes: watched, open: unwatched } = isAdopted
     ? { inodes: watchedInodes(fd), open: [] }
-    : watchAgain(fd, folder);
+    : watchAgain(fd, join(root, "packs"));
   opened.move();
   return { fd, journal, journalPath, lock, isAdopted, watched, unwatched };
 }
