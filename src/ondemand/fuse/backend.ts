@@ -11,7 +11,7 @@ import { FuseServers } from "../../fuse-servers.ts";
 import type { BackendOptions } from "../backends.ts";
 import type { LazyBackend, LazyPack } from "../contract.ts";
 import { closeChannel, type FuseChannel, openChannel } from "./channel.ts";
-import { encodeInvalidateEntry, encodeInvalidateInode } from "./codec.ts";
+import { encodeInvalidateEntry, encodeInvalidateInode } from "./notifications.ts";
 import { nameOfPack, nodeOfPack } from "./nodes.ts";
 import { PackTable } from "./pack-table.ts";
 import { rootNode } from "./protocol.ts";
@@ -19,7 +19,10 @@ import { ReplyWriter } from "./reply-writer.ts";
 import type { PassedRequest } from "./server.ts";
 import { WaitingReads } from "./waiting-reads.ts";
 
-/** As `OpenBackend`. Reads of packs that a process before this one had wait until they are exposed. */
+/**
+ * As `OpenBackend`. Reads of packs that a process before this one had exposed wait until they are
+ * exposed again.
+ */
 export async function openFuseBackend(options: BackendOptions): Promise<LazyBackend> {
   return new FuseBackend(options, await openChannel(options.root, options.keeper));
 }

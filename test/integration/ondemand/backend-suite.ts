@@ -211,7 +211,7 @@ function describeWaiting({ name }: BackendTraits, mode: MountMode): void {
       expect(await fixture.read("other", "inOrder").report).toEqual(fixture.allRightOf("other"));
     });
 
-    test("never gives wrong bytes to eight readers of a source that fails and dawdles", async () => {
+    test("never gives wrong bytes to readers of a source that fails and dawdles", async () => {
       await fixture.mount(mode);
       const picker = new Picker(`${name} ${mode.method}`);
       fixture.source.behave(async () => {

@@ -57,8 +57,8 @@ export function startServing(task: ServingTask): ServingProcess {
     path: path.promise,
     asked: asked.promise,
     release: () => {
-      child.stdin.write("\n");
-      child.stdin.flush();
+      void child.stdin.write("\n");
+      void child.stdin.flush();
     },
     kill: async () => {
       child.kill("SIGKILL");
@@ -67,11 +67,14 @@ export function startServing(task: ServingTask): ServingProcess {
   };
 }
 
+function say(line: Line): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
 async function serve({ backend: name, root, keeperSocket }: ServingTask): Promise<void> {
   const layer = openTestLayer(join(root, "packs"));
   const source = new FakeSource(layer);
   const { asked, release } = source.hold();
-  const say = (line: Line) => process.stdout.write(`${JSON.stringify(line)}\n`);
   const { backend } = await chooseBackend(name, {
     root,
     demand: source.demand,
