@@ -11,6 +11,9 @@ import { keeperStarter } from "./own-process.ts";
 import { ServiceManager, storedDescriptors } from "./systemd.ts";
 import { SystemdKeeper } from "./systemd-keeper.ts";
 
+/** Channels that whoever starts dedupd knows to exist, separated by commas. */
+export const expectedVariable = "DEDUP_CHANNELS";
+
 export interface OpenKeeper {
   readonly keeper: ChannelKeeper;
   /** Lets go; what is kept stays kept. */
@@ -43,7 +46,9 @@ export async function openChannelKeeper(options: ChannelKeeperOptions): Promise<
       log.warn({ reason: describeError(error) }, "systemd does not keep channels; a keeper does");
     }
   }
-  const keeper = new KeeperClient({ socketPath, start: keeperStarter(socketPath), log });
+  const start = keeperStarter(socketPath);
+  const expected = (environment[expectedVariable] ?? "").split(",").filter((name) => name !== "");
+  const keeper = new KeeperClient({ socketPath, start, expected, log });
   return { keeper, close: () => keeper.close() };
 }
 
