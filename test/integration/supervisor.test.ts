@@ -1,6 +1,6 @@
 /**
  * dedupd and the keeper under a supervisor: processes of their own that are found, started again,
- * replaced and ended. In the place of dedupd is a stand-in, with a channel that tells when it closed.
+ * replaced and ended. dedupd is a stand-in here, with a channel that tells when it was closed.
  */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";

@@ -182,7 +182,7 @@ export class TestDaemon implements AsyncDisposable {
   async endAll(): Promise<void> {
     await this.kill();
     await endOnDemandProcesses(dirname(this.socket));
-    for (const path of mountsBelow(join(this.root, "lazy"))) unmount(path);
+    for (const path of mountsBelow(join(this.root, "lazy"))) unmount(path, { lazily: true });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
