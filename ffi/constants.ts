@@ -44,6 +44,9 @@ export const openFlag = {
   noFollow: isArm64 ? 0o100000 : 0o400000,
 } as const;
 
+/** Of mmap(2): include/uapi/asm-generic/mman-common.h, include/uapi/linux/mman.h. */
+export const mapFlag = { read: 1, shared: 1 } as const;
+
 /** include/uapi/linux/falloc.h */
 export const fallocateFlag = { keepSize: 1, punchHole: 2 } as const;
 
@@ -90,6 +93,9 @@ export const xattrValueBytesMax = 65536;
 /** Flags of mount(2), include/uapi/linux/mount.h. */
 export const mountFlag = {
   readOnly: 1,
+  noSetUid: 2,
+  noDevices: 4,
+  noExecution: 8,
   remount: 32,
   bind: 4096,
   private: 1 << 18,

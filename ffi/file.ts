@@ -110,6 +110,22 @@ function seek(fd: number, offsetBytes: number, whence: number): number | undefin
   }
 }
 
+/**
+ * Fills the first `lengthBytes` of a buffer from a place in a file: pread(2), once.
+ *
+ * @returns how many bytes came; fewer at the end of the file
+ */
+export function readAt(
+  fd: number,
+  buffer: Uint8Array,
+  lengthBytes: number,
+  offsetBytes: number,
+): number {
+  assertOffset(offsetBytes);
+  assert(lengthBytes <= buffer.length, `${lengthBytes} bytes do not fit in ${buffer.length}`);
+  return check(libc().pread(fd, buffer, lengthBytes, offsetBytes), "pread", `fd ${fd}`);
+}
+
 function assertOffset(offsetBytes: number): void {
   assert(Number.isSafeInteger(offsetBytes) && offsetBytes >= 0, `an offset of ${offsetBytes}`);
 }

@@ -30,9 +30,12 @@ function openFunctions() {
     llistxattr: { args: ["ptr", "ptr", "u64"], returns: long },
     lseek: { args: ["i32", "i64", "i32"], returns: long },
     lsetxattr: { args: ["ptr", "ptr", "ptr", "u64", "i32"], returns: "i32" },
+    mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
     mount: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
+    munmap: { args: ["ptr", "u64"], returns: "i32" },
     openat: { args: ["i32", "ptr", "i32", "u32"], returns: "i32" },
     pipe2: { args: ["ptr", "i32"], returns: "i32" },
+    pread: { args: ["i32", "ptr", "u64", "i64"], returns: long },
     read: { args: ["i32", "ptr", "u64"], returns: long },
     readlinkat: { args: ["i32", "ptr", "ptr", "u64"], returns: long },
     sendmsg: { args: ["i32", "ptr", "i32"], returns: long },
@@ -44,6 +47,7 @@ function openFunctions() {
     umount2: { args: ["ptr", "i32"], returns: "i32" },
     unlinkat: { args: ["i32", "ptr", "i32"], returns: "i32" },
     utimensat: { args: ["i32", "ptr", "ptr", "i32"], returns: "i32" },
+    write: { args: ["i32", "ptr", "u64"], returns: long },
   }).symbols;
 }
 

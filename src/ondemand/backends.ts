@@ -7,6 +7,7 @@ import { AppError, describeError } from "../errors.ts";
 import type { Logger } from "../util/logger.ts";
 import type { BackendName, ChannelKeeper, Demand, LazyBackend } from "./contract.ts";
 import { openEager } from "./eager.ts";
+import { openFuseBackend } from "./fuse/backend.ts";
 
 export interface BackendOptions {
   /** The root folder; lazy packs are in `packs` below it. */
@@ -27,7 +28,10 @@ export interface BackendOptions {
 export type OpenBackend = (options: BackendOptions) => Promise<LazyBackend>;
 
 /** In the order of preference. */
-const backends: readonly (readonly [BackendName, OpenBackend])[] = [["eager", openEager]];
+const backends: readonly (readonly [BackendName, OpenBackend])[] = [
+  ["fuse", openFuseBackend],
+  ["eager", openEager],
+];
 
 export interface ChosenBackend {
   readonly backend: LazyBackend;

@@ -25,15 +25,41 @@ export function presencePaths(path: string): { readonly have: string; readonly s
   return { have: `${stem}.have`, synced: `${stem}.synced` };
 }
 
-export class Presence {
-  readonly #bits: Uint8Array;
-  readonly #syncedPath: string;
+/** Which pieces are there, for those who only want to know. */
+export class PresenceBits {
+  protected readonly bits: Uint8Array;
   readonly #count: number;
 
-  private constructor(bits: Uint8Array, syncedPath: string, count: number) {
-    this.#bits = bits;
-    this.#syncedPath = syncedPath;
+  /** @param mapped the file `<id>.have` */
+  constructor(mapped: Uint8Array, count: number) {
+    this.bits = mapped.subarray(headerBytes);
     this.#count = count;
+  }
+
+  has(piece: number): boolean {
+    return (this.bits[piece >>> 3]! & (1 << (piece & 7))) !== 0;
+  }
+
+  /** The first piece from `from` on, below `end`, that is not there; undefined for none. */
+  firstMissing(from: number, end = this.#count): number | undefined {
+    for (let piece = from; piece < end; piece++) {
+      if ((piece & 7) === 0 && this.bits[piece >>> 3] === 0xff) piece += 7;
+      else if (!this.has(piece)) return piece;
+    }
+    return undefined;
+  }
+
+  get isComplete(): boolean {
+    return this.firstMissing(0) === undefined;
+  }
+}
+
+export class Presence extends PresenceBits {
+  readonly #syncedPath: string;
+
+  private constructor(mapped: Uint8Array, syncedPath: string, count: number) {
+    super(mapped, count);
+    this.#syncedPath = syncedPath;
   }
 
   /**
@@ -50,34 +76,17 @@ export class Presence {
     if (mapped.length !== sizeBytes) {
       throw new AppError("data_loss", `"${have}" has ${mapped.length} bytes, not ${sizeBytes}`);
     }
-    return new Presence(mapped.subarray(headerBytes), synced, count);
-  }
-
-  has(piece: number): boolean {
-    return (this.#bits[piece >>> 3]! & (1 << (piece & 7))) !== 0;
+    return new Presence(mapped, synced, count);
   }
 
   /** Call after the content is in the pack. */
   set(piece: number): void {
-    this.#bits[piece >>> 3]! |= 1 << (piece & 7);
-  }
-
-  /** The first piece from `from` on, below `end`, that is not there; undefined for none. */
-  firstMissing(from: number, end = this.#count): number | undefined {
-    for (let piece = from; piece < end; piece++) {
-      if ((piece & 7) === 0 && this.#bits[piece >>> 3] === 0xff) piece += 7;
-      else if (!this.has(piece)) return piece;
-    }
-    return undefined;
-  }
-
-  get isComplete(): boolean {
-    return this.firstMissing(0) === undefined;
+    this.bits[piece >>> 3]! |= 1 << (piece & 7);
   }
 
   /** A copy of the bits, to be given to `writeSynced` after the pack was synced. */
   snapshot(): Uint8Array {
-    return Uint8Array.from(this.#bits);
+    return Uint8Array.from(this.bits);
   }
 
   /** Makes the next boot begin with these bits. */
