@@ -76,7 +76,8 @@ class Scene implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const supervisor of this.#supervisors) await supervisor.close();
-    await releaseBelow(this.#folder.path);
+    // dedupd may have started another keeper while it was killed itself.
+    while ((await releaseBelow(this.#folder.path)).length > 0);
     this.#folder[Symbol.dispose]();
   }
 }
