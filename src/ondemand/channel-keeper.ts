@@ -7,7 +7,7 @@ import type { ChannelKeeper } from "./contract.ts";
 import { KeeperClient } from "./keeper-client.ts";
 import { KeeperConnection, shutdownKeeper } from "./keeper-connection.ts";
 import { takeDuplicate } from "./kept-channels.ts";
-import { keeperStarter } from "./own-process.ts";
+import { startKeeper } from "./own-process.ts";
 import { ServiceManager, storedDescriptors } from "./systemd.ts";
 import { SystemdKeeper } from "./systemd-keeper.ts";
 
@@ -46,7 +46,7 @@ export async function openChannelKeeper(options: ChannelKeeperOptions): Promise<
       log.warn({ reason: describeError(error) }, "systemd does not keep channels; a keeper does");
     }
   }
-  const start = keeperStarter(socketPath);
+  const start = () => void startKeeper(socketPath);
   const expected = (environment[expectedVariable] ?? "").split(",").filter((name) => name !== "");
   const keeper = new KeeperClient({ socketPath, start, expected, log });
   return { keeper, close: () => keeper.close() };

@@ -8,7 +8,7 @@ import { ControlClient } from "./control-client.ts";
 import { generationVariable, ownGeneration } from "./generation.ts";
 import { KeeperClient } from "./keeper-client.ts";
 import { shutdownKeeper } from "./keeper-connection.ts";
-import { keeperStarter, ownCommand, startDetached } from "./own-process.ts";
+import { ownCommand, startDetached, startKeeper } from "./own-process.ts";
 import { socketPaths } from "./sockets.ts";
 import { SupervisedControl } from "./supervised-control.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -47,7 +47,12 @@ export function openSupervisor(config: Config, hasUnits: boolean, log: Logger): 
     startDedupd: hasUnits ? undefined : start,
     openKeeper: () =>
       needsKeeper
-        ? new KeeperClient({ socketPath, start: keeperStarter(socketPath), expected: [], log })
+        ? new KeeperClient({
+            socketPath,
+            start: () => void startKeeper(socketPath),
+            expected: [],
+            log,
+          })
         : undefined,
     endKeeper: () => shutdownKeeper(socketPath),
     log,

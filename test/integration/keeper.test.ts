@@ -10,7 +10,7 @@ import { expectedVariable } from "../../src/ondemand/channel-keeper.ts";
 import type { KeeperClient } from "../../src/ondemand/keeper-client.ts";
 import { KeeperConnection, shutdownKeeper } from "../../src/ondemand/keeper-connection.ts";
 import { targetOf } from "../../src/ondemand/keeper-protocol.ts";
-import { openKeeperClient } from "../support/ondemand/keeper.ts";
+import { endStartedKeepers, openKeeperClient } from "../support/ondemand/keeper.ts";
 import { defined } from "../../src/util/assert.ts";
 import { ChannelProbe } from "../support/ondemand/channel.ts";
 import { Picker } from "../support/picker.ts";
@@ -71,6 +71,7 @@ class Scene implements AsyncDisposable {
     for (const owner of this.#owners) await owner.kill();
     for (const client of this.#clients) await client.close();
     await shutdownKeeper(this.socketPath);
+    await endStartedKeepers();
     await waitUntil(() => findLeftovers(this.#folder.path).length === 0, "a process is left");
     this.#folder[Symbol.dispose]();
   }

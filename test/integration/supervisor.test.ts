@@ -13,6 +13,7 @@ import { KeeperConnection } from "../../src/ondemand/keeper-connection.ts";
 import { socketPaths } from "../../src/ondemand/sockets.ts";
 import type { Supervisor } from "../../src/ondemand/supervisor.ts";
 import { ChannelProbe } from "../support/ondemand/channel.ts";
+import { endStartedKeepers } from "../support/ondemand/keeper.ts";
 import { openTestSupervisor, type SupervisionOptions } from "../support/ondemand/supervision.ts";
 import { Picker } from "../support/picker.ts";
 
@@ -76,6 +77,7 @@ class Scene implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const supervisor of this.#supervisors) await supervisor.close();
+    await endStartedKeepers();
     // dedupd may have started another keeper while it was killed itself.
     while ((await releaseBelow(this.#folder.path)).length > 0);
     this.#folder[Symbol.dispose]();
@@ -143,6 +145,7 @@ describe("Supervisor", () => {
     using channel = await scene.channel();
     const picker = new Picker(seed);
     let serve = scene.startSupervisor();
+    let origin = "opened";
     for (let kill = 1; kill <= kills; kill++) {
       const { pid } = await scene.dedupd();
       const keeper = await scene.keeperPid();
@@ -150,13 +153,14 @@ describe("Supervisor", () => {
       const victim = picker.integer(4);
       if (victim === 1) process.kill(keeper, "SIGKILL");
       if (victim !== 1) process.kill(pid, "SIGKILL");
+      if (victim !== 1) origin = "adopted";
       if (victim === 2) {
         await serve.kill();
         serve = scene.startSupervisor();
       }
       const now = victim === 1 ? await scene.dedupd() : await scene.dedupd(pid);
       await scene.keeperPid(victim === 1 ? keeper : 0);
-      expect(now.backendReasons).toEqual([kill === 1 && victim === 1 ? "opened" : "adopted"]);
+      expect(now.backendReasons).toEqual([origin]);
       expect(channel.isHeld()).toBe(true);
     }
     await serve.kill();
