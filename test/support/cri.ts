@@ -14,8 +14,13 @@ const firstField = 1;
 const timeoutMs = 120_000;
 
 function encodeRequest(reference: string): Buffer {
-  const spec = new BinaryWriter().tag(firstField, WireType.LengthDelimited).string(reference).finish();
-  return Buffer.from(new BinaryWriter().tag(firstField, WireType.LengthDelimited).bytes(spec).finish());
+  const spec = new BinaryWriter()
+    .tag(firstField, WireType.LengthDelimited)
+    .string(reference)
+    .finish();
+  return Buffer.from(
+    new BinaryWriter().tag(firstField, WireType.LengthDelimited).bytes(spec).finish(),
+  );
 }
 
 function decodeResponse(bytes: Buffer): string {
