@@ -24,6 +24,8 @@ const namesByNumber: ReadonlyMap<number, string> = new Map(
 
 export const errnoNumber = {
   noEntry: 2,
+  interrupted: 4,
+  inputOutput: 5,
   noDeviceOrAddress: 6,
   again: 11,
   accessDenied: 13,
@@ -36,9 +38,11 @@ export const errnoNumber = {
   invalid: 22,
   noSpace: 28,
   range: 34,
+  noFunction: 38,
   loop: 40,
   noData: 61,
   notSupported: 95,
+  connectionAborted: 103,
 } as const;
 
 const codesByName: Readonly<Record<string, ErrorCode>> = {

@@ -45,6 +45,11 @@ export function close(fd: number): void {
   check(libc().close(fd), "close", `fd ${fd}`);
 }
 
+/** Makes `target` another descriptor of the open file, in the place of what it was: dup3(2). */
+export function duplicateTo(fd: number, target: number): void {
+  check(libc().dup3(fd, target, openFlag.closeOnExec), "dup3", `fd ${fd} to ${target}`);
+}
+
 export interface OpenFile {
   readonly fd: number;
   /** Of the very file that `fd` is. */
@@ -108,6 +113,22 @@ function seek(fd: number, offsetBytes: number, whence: number): number | undefin
     if (isErrno(error, errnoNumber.noDeviceOrAddress)) return undefined;
     throw error;
   }
+}
+
+/**
+ * Fills the first `lengthBytes` of a buffer from a place in a file: pread(2), once.
+ *
+ * @returns how many bytes came; fewer at the end of the file
+ */
+export function readAt(
+  fd: number,
+  buffer: Uint8Array,
+  lengthBytes: number,
+  offsetBytes: number,
+): number {
+  assertOffset(offsetBytes);
+  assert(lengthBytes <= buffer.length, `${lengthBytes} bytes do not fit in ${buffer.length}`);
+  return check(libc().pread(fd, buffer, lengthBytes, offsetBytes), "pread", `fd ${fd}`);
 }
 
 function assertOffset(offsetBytes: number): void {

@@ -13,6 +13,8 @@ import { formatSize } from "../src/util/bytes.ts";
 import { tryCommand } from "./lib/process.ts";
 import { binaryFile, projectFolder, say, seconds } from "./lib/project.ts";
 
+/** The program, then an entry point for each kind of thread. */
+const entries = ["main", "worker", "decoder", "filler-thread", "fuse-server", "fanotify-reader"];
 const distFolder = join(projectFolder, "dist");
 
 /** The version of package.json and, in a git checkout, the commit; `+` marks local changes. */
@@ -37,10 +39,7 @@ export async function build(): Promise<void> {
   const version = await buildVersion();
   await mkdir(distFolder, { recursive: true });
   await Bun.build({
-    // A thread needs an entry point of its own; the first one is the program.
-    entrypoints: ["main", "worker", "decoder", "filler-thread"].map((name) =>
-      join(projectFolder, `src/${name}.ts`),
-    ),
+    entrypoints: entries.map((name) => join(projectFolder, `src/${name}.ts`)),
     compile: { outfile: binaryFile, autoloadDotenv: false, autoloadBunfig: false },
     format: "esm",
     bytecode: true,

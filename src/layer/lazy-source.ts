@@ -32,13 +32,6 @@ const runBytesMax = GiB;
 /** The largest chunk a block map knows: 2^31 blocks (erofs/chunk-map.ts). */
 const holeBytesMax = 2 ** 31 * blockBytes;
 
-/** What a chunk of the layer consists of, and all that follow it in one run. */
-interface Run {
-  readonly chunks: readonly LazyChunk[];
-  /** Where in its file it begins. */
-  readonly startBytes: number;
-}
-
 /** What is to come from elsewhere. */
 export interface MissingContent {
   /** Where chunks of the layer begin, in blocks from the start of the lazy pack. */
@@ -53,7 +46,8 @@ export class LazySource implements TreeSource {
   readonly #entries: readonly LazyEntry[];
   readonly #table: ChunkTable;
   readonly #known: KnownContent;
-  readonly #runs = new Map<ChunkRef, Run>();
+  /** What chunks of the layer consist of, together with those that follow them in one run. */
+  readonly #runs = new Map<ChunkRef, readonly LazyChunk[]>();
   #position = -1;
   /** Entries in front of this one were asked for. */
   #loadedEnd = 0;
@@ -64,6 +58,7 @@ export class LazySource implements TreeSource {
     this.#known = new KnownContent(known);
   }
 
+  /** No garbage is collected for each row (util/garbage.ts): the table is alive as objects. */
   async next(): Promise<LazyEntry | undefined> {
     this.#position += 1;
     return this.#entries[this.#position];
@@ -102,7 +97,7 @@ export class LazySource implements TreeSource {
       if (this.#table.isSettled(ref)) continue;
       places.set(ref, blocks);
       const run = this.#runs.get(ref);
-      for (const piece of run ? piecesOf(run, blocks * blockBytes) : []) pieces.push(piece);
+      for (const piece of piecesOf(run ?? [], blocks * blockBytes)) pieces.push(piece);
       blocks += blocksFor(this.#table.sizeOf(ref));
     }
     return { blocks, pieces, places };
@@ -114,18 +109,16 @@ export class LazySource implements TreeSource {
     for (; end < this.#entries.length && hashes.length < lookedUpAtOnce; end++) {
       const { chunks, sha256 } = this.#entries[end]!;
       for (const { source } of chunks) if (source !== undefined) hashes.push(source.sha256);
-      if (sha256 !== undefined && chunks.length > 1) hashes.push(sha256);
+      if (sha256 !== undefined) hashes.push(sha256);
     }
     this.#loadedEnd = end;
     this.#known.load(hashes);
   }
 
   #chunksOf({ chunks, sizeBytes, sha256 }: LazyEntry): FileContent {
-    const isWhole =
-      chunks.length > 1 &&
-      sha256 !== undefined &&
-      this.#known.find(sha256, sizeBytes, false) !== undefined;
-    if (isWhole) return chunked(sizeBytes, [this.#chunkRef(sha256, sizeBytes, false, chunks)]);
+    const whole = sha256 && this.#known.find(sha256, sizeBytes, false);
+    if (whole !== undefined)
+      return chunked(sizeBytes, [this.#chunkRef(sha256, sizeBytes, false, chunks)]);
     const chunkBytes = chunkSizeOf(chunks);
     if (chunkBytes === undefined) return this.#runOf(chunks, sizeBytes, sha256);
     const refs = Int32Array.from(chunks, (chunk, index) => {
@@ -149,7 +142,7 @@ export class LazySource implements TreeSource {
     const refs = Int32Array.from({ length: count }, (_, index) =>
       this.#table.addUnique(Math.min(runBytesMax, sizeBytes - index * runBytesMax), false),
     );
-    this.#runs.set(refs[0]!, { chunks, startBytes: 0 });
+    this.#runs.set(refs[0]!, chunks);
     return chunked(runBytesMax, refs);
   }
 
@@ -172,7 +165,7 @@ export class LazySource implements TreeSource {
         : this.#table.add(sha256, sizeBytes, needsRaw);
     const row = sha256 && this.#known.find(sha256, sizeBytes, needsRaw);
     if (row !== undefined) this.#table.settle(ref, row, "known");
-    else this.#runs.set(ref, { chunks, startBytes: chunks[0]?.fileOffsetBytes ?? 0 });
+    else this.#runs.set(ref, chunks);
     return ref;
   }
 }
@@ -206,10 +199,11 @@ function holeOf(sizeBytes: number): FileContent {
   return chunked(Math.min(sizeBytes, holeBytesMax), new Int32Array(count).fill(holeChunk));
 }
 
-function* piecesOf({ chunks, startBytes }: Run, packOffsetBytes: number): Generator<Piece, void> {
+/** @param start where in the pack the first of the chunks begins */
+function* piecesOf(chunks: readonly LazyChunk[], start: number): Generator<Piece, void> {
+  const skippedBytes = chunks[0]?.fileOffsetBytes ?? 0;
   for (const { fileOffsetBytes, sizeBytes, source } of chunks) {
     if (source === undefined) continue;
-    const offsetBytes = packOffsetBytes + fileOffsetBytes - startBytes;
-    yield { packOffsetBytes: offsetBytes, sizeBytes, ...source };
+    yield { packOffsetBytes: start + fileOffsetBytes - skippedBytes, sizeBytes, ...source };
   }
 }

@@ -20,7 +20,6 @@ import type { InodeRef } from "../erofs/inode-table.ts";
 import { fileType, holeChunk, type ChunkRef } from "../erofs/tree.ts";
 import type { TarEntry } from "../tar/entry.ts";
 import { displayName, type ByteString } from "../util/byte-string.ts";
-import { noteRows } from "../util/garbage.ts";
 import type { ContentOptions } from "./file-content.ts";
 import type { LayerTree } from "./directory-tree.ts";
 import { TarInodes } from "./tar-inodes.ts";
@@ -98,7 +97,6 @@ class EntryTreeBuilder {
   async build(): Promise<TarTree> {
     for (let entry = await this.#source.next(); entry; entry = await this.#source.next()) {
       await this.#apply(entry);
-      noteRows();
     }
     for (const time of this.#directoryTimes) this.#setDirectoryTime(time);
     if (this.#paths.hasRemoved) this.#source.recount(chunksOf(this.#tree));

@@ -9,6 +9,7 @@ import type { ChunkRef } from "../erofs/tree.ts";
 import type { TarEntry } from "../tar/entry.ts";
 import { TarReader } from "../tar/reader.ts";
 import { assert } from "../util/assert.ts";
+import { noteRows } from "../util/garbage.ts";
 import {
   type ContentOptions,
   type ContentSource,
@@ -44,6 +45,7 @@ export class TarSource implements TreeSource {
   }
 
   next(): Promise<TarEntry | undefined> {
+    noteRows();
     return this.#reader.next();
   }
 

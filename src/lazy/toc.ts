@@ -123,7 +123,7 @@ class TocParser {
       deviceMinor: row.integer("devMinor"),
       xattrs: row.xattrs(),
       chunks: isFile ? this.#chunks(row, rows, sizeBytes) : noChunks,
-      sha256: isFile ? row.sha256("digest") : undefined,
+      sha256: isFile && rows.length > 1 ? row.sha256("digest") : undefined,
     };
   }
 

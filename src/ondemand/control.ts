@@ -17,7 +17,7 @@
  * @module
  */
 import { z } from "zod";
-import type { BackendName } from "./contract.ts";
+import type { BackendName, SuspectPack } from "./contract.ts";
 
 /** The longest that a request for events waits for one. */
 export const eventWaitMs = 30_000;
@@ -117,6 +117,8 @@ export interface DedupdStatus {
   readonly queued: { readonly demand: number; readonly prefetch: number };
   /** Range requests on their way. */
   readonly inFlight: number;
+  /** Packs from which zeros may have been read. */
+  readonly suspects: readonly SuspectPack[];
   /** Why nothing is fetched in the background: memory is short, somebody reads; absent if it is. */
   readonly backgroundPaused?: string;
   readonly counters: FillCounters;

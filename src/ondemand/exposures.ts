@@ -30,25 +30,9 @@ export class Exposures {
     this.#options = options;
   }
 
-  /**
-   * Opens what was exposed when the last process ended. To be called before the backend is opened,
-   * which may be asked for any of them at once.
-   */
-  openAll(): void {
-    const { store } = this.#options;
-    for (const packId of store.exposedBefore()) {
-      try {
-        this.#open(packId);
-      } catch (error) {
-        this.#noteDamage(packId, error);
-      }
-    }
-  }
-
-  /** Exposes what `openAll` opened. */
+  /** Exposes what was exposed when the last process ended: readers may wait already. */
   async exposeAll(backend: LazyBackend): Promise<void> {
-    const packs = [...this.#options.store.packs];
-    const exposed = packs.map(async ({ packId }) => {
+    const exposed = this.#options.store.exposedBefore().map(async (packId) => {
       try {
         await this.expose(packId, backend);
       } catch (error) {
@@ -64,10 +48,11 @@ export class Exposures {
     return this.#locks.run([String(packId)], async () => {
       const known = this.#paths.get(packId);
       if (known !== undefined) return known;
-      const pack = this.#openOrReport(packId);
+      const pack = this.#open(packId);
       this.#options.store.mark(packId);
       const path = await backend.expose(pack);
       this.#paths.set(packId, path);
+      this.#options.filler.open(packId);
       if (pack.isSettled) await backend.complete(pack);
       this.#options.syncer.note(pack);
       return path;
@@ -98,14 +83,10 @@ export class Exposures {
 
   #open(packId: number): FillablePack {
     const { store, filler } = this.#options;
-    const pack = store.open(packId);
-    filler.add(pack);
-    return pack;
-  }
-
-  #openOrReport(packId: number): FillablePack {
     try {
-      return this.#open(packId);
+      const pack = store.open(packId);
+      filler.add(pack);
+      return pack;
     } catch (error) {
       if (error instanceof AppError && error.code === "data_loss") this.#noteDamage(packId, error);
       throw error;

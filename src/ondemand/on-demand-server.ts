@@ -71,13 +71,12 @@ export class OnDemandServer implements DedupdControl {
   }
 
   /**
-   * Opens the packs that were exposed before, then the channel to the kernel, on which readers of
-   * all of them may wait already. Rejects where there is no backend.
+   * Opens the channel to the kernel, then the packs that were exposed before, for which readers may
+   * wait there already. Rejects where there is no backend.
    */
   async start(): Promise<void> {
     const { config, log, keeper, onCrash } = this.#options;
     try {
-      this.#exposures.openAll();
       const { root, lazy, dedupd } = config;
       this.#current = await chooseBackend(lazy.backend, {
         root,
@@ -86,6 +85,7 @@ export class OnDemandServer implements DedupdControl {
         onCrash,
         threads: dedupd.workers,
         demand: this.#engine.filler.demand,
+        prefetchAhead: (window) => this.#engine.filler.readAhead(window),
         reportSuspect: (packId, message) => this.#report("suspect", packId, message),
       });
     } catch (error) {
@@ -144,6 +144,7 @@ export class OnDemandServer implements DedupdControl {
       residentBytes: process.memoryUsage.rss(),
       queued: queue.waiting,
       inFlight: queue.inFlight,
+      suspects: backend.suspects?.() ?? [],
       ...(paused !== undefined && { backgroundPaused: paused }),
       counters: counts,
     };

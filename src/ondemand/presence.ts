@@ -24,15 +24,41 @@ export function presencePaths(path: string): { readonly have: string; readonly s
   return { have: `${stem}.have`, synced: `${stem}.synced` };
 }
 
-export class Presence {
-  readonly #bits: Uint8Array;
-  readonly #syncedPath: string;
+/** Which pieces are there, for those who only want to know. */
+export class PresenceBits {
+  protected readonly bits: Uint8Array;
   readonly #count: number;
 
-  private constructor(bits: Uint8Array, syncedPath: string, count: number) {
-    this.#bits = bits;
-    this.#syncedPath = syncedPath;
+  /** @param mapped the file `<id>.have` */
+  constructor(mapped: Uint8Array, count: number) {
+    this.bits = mapped.subarray(headerBytes);
     this.#count = count;
+  }
+
+  has(piece: number): boolean {
+    return (this.bits[piece >>> 3]! & (1 << (piece & 7))) !== 0;
+  }
+
+  /** The first piece from `from` on, below `end`, that is not there; undefined for none. */
+  firstMissing(from: number, end = this.#count): number | undefined {
+    for (let piece = from; piece < end; piece++) {
+      if ((piece & 7) === 0 && this.bits[piece >>> 3] === 0xff) piece += 7;
+      else if (!this.has(piece)) return piece;
+    }
+    return undefined;
+  }
+
+  get isComplete(): boolean {
+    return this.firstMissing(0) === undefined;
+  }
+}
+
+export class Presence extends PresenceBits {
+  readonly #syncedPath: string;
+
+  private constructor(mapped: Uint8Array, syncedPath: string, count: number) {
+    super(mapped, count);
+    this.#syncedPath = syncedPath;
   }
 
   /**
@@ -50,54 +76,35 @@ export class Presence {
     if (mapped.length !== sizeBytes) {
       throw new AppError("data_loss", `"${have}" has ${mapped.length} bytes, not ${sizeBytes}`);
     }
-    const bits = mapped.subarray(headerBytes);
-    checkTail(bits, count, have);
-    return new Presence(bits, synced, count);
+    checkTail(mapped.subarray(headerBytes), count, have);
+    return new Presence(mapped, synced, count);
   }
 
   /** What `open` would find, for who only looks: nothing is written. */
   static read(packPath: string, count: number): (piece: number) => boolean {
     const { have, synced } = presencePaths(packPath);
-    const sizeBytes = headerBytes + Math.ceil(count / 8);
     const bootId = readFileSync(bootIdPath, "latin1").trim();
     const bits = isOfThisBoot(have, bootId)
       ? readFileSync(have).subarray(headerBytes)
-      : readSynced(synced, sizeBytes);
+      : readSynced(synced, count);
     return (piece) => ((bits[piece >>> 3] ?? 0) & (1 << (piece & 7))) !== 0;
-  }
-
-  has(piece: number): boolean {
-    return (this.#bits[piece >>> 3]! & (1 << (piece & 7))) !== 0;
   }
 
   /** Call after the content is in the pack. */
   set(piece: number): void {
-    this.#bits[piece >>> 3]! |= 1 << (piece & 7);
-  }
-
-  /** The first piece from `from` on, below `end`, that is not there; undefined for none. */
-  firstMissing(from: number, end = this.#count): number | undefined {
-    for (let piece = from; piece < end; piece++) {
-      if ((piece & 7) === 0 && this.#bits[piece >>> 3] === 0xff) piece += 7;
-      else if (!this.has(piece)) return piece;
-    }
-    return undefined;
-  }
-
-  get isComplete(): boolean {
-    return this.firstMissing(0) === undefined;
+    this.bits[piece >>> 3]! |= 1 << (piece & 7);
   }
 
   /** How many pieces are there. */
   get presentCount(): number {
     let count = 0;
-    for (const byte of this.#bits) count += onesOf[byte]!;
+    for (const byte of this.bits) count += onesOf[byte]!;
     return count;
   }
 
   /** A copy of the bits, to be given to `writeSynced` after the pack was synced. */
   snapshot(): Uint8Array {
-    return Uint8Array.from(this.#bits);
+    return Uint8Array.from(this.bits);
   }
 
   /**

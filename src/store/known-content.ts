@@ -43,8 +43,9 @@ export class KnownContent {
   }
 }
 
+/** `Buffer.from` of the bytes' buffer would make that an object of its own, for good. */
 function keyOf(sha256: Uint8Array): string {
-  return Buffer.from(sha256.buffer, sha256.byteOffset, sha256.length).toString("latin1");
+  return (Buffer.isBuffer(sha256) ? sha256 : Buffer.from(sha256)).toString("latin1");
 }
 
 /** Bounds the rows of one question. */

@@ -4,12 +4,14 @@
  * @module
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { unmount } from "../../ffi/mount.ts";
+import { mountsBelow } from "../../scripts/lib/leftovers.ts";
 import { type Service, runCommand, startService, waitUntil } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import type { RequestedCompression } from "../../src/mount/probe-compression.ts";
 import type { NodeStatistics } from "../../src/http/statistics.ts";
+import { endOnDemandProcesses } from "./ondemand/processes.ts";
 import { canConnect } from "./socket.ts";
 
 export type MountMethod = "auto" | "file" | "loop";
@@ -31,6 +33,10 @@ export interface DaemonOptions {
   readonly compactionDelayMs?: number;
   /** Of work in the background. */
   readonly bytesPerSecond?: number;
+  /** Who tells what is read of lazy layers; `auto` where it is left out. */
+  readonly lazyBackend?: "auto" | "fanotify" | "fuse" | "eager";
+  /** Whether what nobody has asked for is fetched, too. */
+  readonly lazyBackground?: "on" | "off" | "idle";
 }
 
 const logShownBytesMax = 4000;
@@ -42,6 +48,13 @@ function maintenanceOf({ compactionDelayMs, bytesPerSecond }: DaemonOptions): ob
   };
 }
 
+function lazyOf({ lazyBackend, lazyBackground }: DaemonOptions): object {
+  return {
+    ...(lazyBackend !== undefined && { backend: lazyBackend }),
+    ...(lazyBackground !== undefined && { background: lazyBackground }),
+  };
+}
+
 function configText(options: DaemonOptions): string {
   return JSON.stringify({
     maintenance: maintenanceOf(options),
@@ -50,6 +63,7 @@ function configText(options: DaemonOptions): string {
     compression: options.compression ?? "auto",
     ...(options.chunkSizeBytes === undefined ? {} : { chunk_size: options.chunkSizeBytes }),
     conversion: { enabled: true },
+    lazy: lazyOf(options),
     diff: { enabled: options.appliesLayers ?? true },
     erofs: options.mkfsPath === undefined ? {} : { builder: "mkfs", mkfs_path: options.mkfsPath },
     ...(options.containerd === undefined ? {} : { containerd: options.containerd }),
@@ -176,7 +190,14 @@ export class TestDaemon implements AsyncDisposable {
     );
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Ends the processes that outlive it as well, and unmounts what they served. */
+  async endAll(): Promise<void> {
     await this.kill();
+    await endOnDemandProcesses(dirname(this.socket));
+    for (const path of mountsBelow(join(this.root, "lazy"))) unmount(path, { lazily: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.endAll();
   }
 }

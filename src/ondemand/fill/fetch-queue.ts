@@ -63,6 +63,8 @@ export interface Failure {
 
 interface PackQueue {
   readonly pack: FillablePack;
+  /** Prefetch and background may begin. */
+  isOpen: boolean;
   readonly requests: PackRequests;
   readonly prefetch: RunList;
   /** Where the background looks next. */
@@ -101,8 +103,19 @@ export class FetchQueue {
 
   add(pack: FillablePack): void {
     const requests = new PackRequests(pack);
-    const state = { cursor: 0, attempts: 0, retryAtMs: 0, avoided: new Map<number, number>() };
+    const state = {
+      isOpen: false,
+      cursor: 0,
+      attempts: 0,
+      retryAtMs: 0,
+      avoided: new Map<number, number>(),
+    };
     this.#packs.set(pack.packId, { pack, requests, prefetch: new RunList(), ...state });
+  }
+
+  /** From now on more than what somebody waits for may be fetched of it. */
+  open(packId: number): void {
+    this.#queueOf(packId).isOpen = true;
   }
 
   /** Its requests are rejected; what is on its way still comes. */
@@ -127,6 +140,11 @@ export class FetchQueue {
     const queue = this.#queueOf(packId);
     queue.prefetch.append(runs);
     queue.retryAtMs = 0;
+  }
+
+  /** Before all else that is to be prefetched of the pack: a reader is on its way there. */
+  readAhead({ packId }: FillablePack, run: Run): void {
+    this.#queueOf(packId).prefetch.putFirst([run]);
   }
 
   /** What to fetch now; `settle` must be told how it ended. Undefined: nothing, at the moment. */
@@ -211,7 +229,8 @@ export class FetchQueue {
     if (pack.isFull) return undefined;
     const { isFailing, inFlight } = this.#hostOf(pack);
     if (isFailing && inFlight > 0) return undefined;
-    if (level !== priority.demand && queue.retryAtMs > nowMs) return undefined;
+    const isHeld = !queue.isOpen || queue.retryAtMs > nowMs;
+    if (level !== priority.demand && isHeld) return undefined;
     const choices = {
       [priority.demand]: {
         start: () => requests.nextPiece(nowMs),
@@ -283,7 +302,7 @@ export class FetchQueue {
     if (level === priority.demand) return;
     queue.attempts += 1;
     queue.retryAtMs = nowMs + Math.max(askedMs, backoffMs(queue.attempts, aheadRetryMs, clock));
-    if (level === priority.prefetch) queue.prefetch.putBack(runsOf(missing));
+    if (level === priority.prefetch) queue.prefetch.putFirst(runsOf(missing));
   }
 
   #hostOf({ reference }: FillablePack): Host {

@@ -10,7 +10,7 @@ import { AppError, describeError } from "../../errors.ts";
 import type { Clock } from "../../registry/clock.ts";
 import { formatReference } from "../../registry/reference.ts";
 import type { Logger } from "../../util/logger.ts";
-import { type Demand, priority } from "../contract.ts";
+import { type Demand, priority, type ReadRequest } from "../contract.ts";
 import type { PrefetchRequest, Prefetching } from "../control.ts";
 import type { FillablePack } from "../fillable-pack.ts";
 import { copyFromOthers } from "./copy.ts";
@@ -50,11 +50,20 @@ export class Filler {
     this.#options = options;
   }
 
-  /** Its pieces may be asked for from now on; nothing where it was added before. */
+  /** Its pieces may be demanded from now on; nothing where it was added before. */
   add(pack: FillablePack): void {
     if (this.#packs.has(pack.packId)) return;
     this.#packs.set(pack.packId, { pack, cancellation: new AbortController() });
     this.#options.queue.add(pack);
+  }
+
+  /**
+   * Prefetch and background begin. Not before the kernel was told that what we write raises no
+   * events of its own, or we would wait for ourselves.
+   */
+  open(packId: number): void {
+    if (!this.#packs.has(packId)) return;
+    this.#options.queue.open(packId);
     this.pump();
   }
 
@@ -97,6 +106,16 @@ export class Filler {
     this.#options.queue.prefetch(pack, runs);
     this.pump();
     return { pieces, bytes };
+  }
+
+  /** Somebody reads in order and will need these bytes soon. */
+  readAhead({ packId, offsetBytes, lengthBytes }: ReadRequest): void {
+    const pack = this.#packs.get(packId)?.pack;
+    if (pack === undefined) return;
+    const [first, end] = pack.pieces.covering(offsetBytes, lengthBytes);
+    if (pack.nextMissing(first, end) === undefined) return;
+    this.#options.queue.readAhead(pack, { first, end });
+    this.pump();
   }
 
   /** Begins all that may begin now. */

@@ -22,8 +22,8 @@ export class RunList {
     this.#at = 0;
   }
 
-  /** Before all else, because an attempt failed. */
-  putBack(runs: readonly Run[]): void {
+  /** Before all else. */
+  putFirst(runs: readonly Run[]): void {
     this.#runs = [...runs, ...this.#runs.slice(this.#at)];
     this.#at = 0;
   }

@@ -53,6 +53,7 @@ export class Filling implements AsyncDisposable {
     const pack = FillablePack.open(packId, path);
     this.#packs.set(packId, pack);
     this.engine.filler.add(pack);
+    this.engine.filler.open(packId);
     return pack;
   }
 

@@ -1,0 +1,79 @@
+/**
+ * The threads that answer a FUSE file system.
+ *
+ * This file and `fuse-server.ts` must lie in `src/` itself, as `workers.ts` says.
+ *
+ * @module
+ */
+import { statfs } from "node:fs/promises";
+import { AppError, describeError } from "./errors.ts";
+import type { PassedRequest, ServerOptions } from "./ondemand/fuse/server.ts";
+import { cancel, isCancelled, makeCancelFlag } from "./util/cancel-flag.ts";
+
+/** What comes from a thread; `reason` where it died. */
+export type ServerMessage = PassedRequest | { readonly kind: "ended"; readonly reason?: string };
+
+export interface FuseServersOptions extends Omit<ServerOptions, "stopFlag"> {
+  readonly threads: number;
+  /** Where the file system is mounted. */
+  readonly mountPoint: string;
+  readonly pass: (request: PassedRequest) => void;
+  /** A thread died of an error nobody caught, or has lost the file system. */
+  readonly onCrash: (error: AppError) => void;
+}
+
+const stopTimeoutMs = 2000;
+
+export class FuseServers {
+  readonly #options: FuseServersOptions;
+  readonly #stopFlag = makeCancelFlag();
+  readonly #running = new Set<Worker>();
+  readonly #allEnded = Promise.withResolvers<void>();
+
+  constructor(options: FuseServersOptions) {
+    this.#options = options;
+    for (let thread = 0; thread < options.threads; thread++) this.#start();
+  }
+
+  /**
+   * Ends the threads. Each sees that it is to end when it has answered a request, so the file
+   * system is asked for its statistics, which the kernel never knows by itself, until all have.
+   */
+  async stop(): Promise<void> {
+    cancel(this.#stopFlag);
+    for (let asked = 0; asked < this.#options.threads && this.#running.size > 0; asked++) {
+      const answer = statfs(this.#options.mountPoint).catch(() => undefined);
+      await Promise.race([answer, this.#allEnded.promise]);
+    }
+    // Somebody may have mounted something else there: then the threads wait until the process ends.
+    const { promise: timedOut, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, stopTimeoutMs);
+    await Promise.race([timedOut, this.#allEnded.promise]);
+    clearTimeout(timer);
+    for (const worker of this.#running) worker.terminate();
+  }
+
+  #start(): void {
+    const { channel, packs } = this.#options;
+    const worker = new Worker(new URL("./fuse-server.ts", import.meta.url).href);
+    this.#running.add(worker);
+    worker.addEventListener("message", (event: MessageEvent<ServerMessage>) => {
+      if (event.data.kind === "ended") this.#end(worker, event.data.reason);
+      else this.#options.pass(event.data);
+    });
+    worker.addEventListener("error", (event: ErrorEvent) => {
+      this.#end(worker, event.message || describeError(event.error));
+    });
+    worker.postMessage({ channel, packs, stopFlag: this.#stopFlag } satisfies ServerOptions);
+  }
+
+  #end(worker: Worker, reason: string | undefined): void {
+    worker.terminate();
+    this.#running.delete(worker);
+    if (this.#running.size === 0) this.#allEnded.resolve();
+    const { mountPoint, onCrash } = this.#options;
+    if (reason !== undefined) onCrash(new AppError("internal", `A FUSE thread died: ${reason}`));
+    else if (!isCancelled(this.#stopFlag))
+      onCrash(new AppError("unavailable", `Somebody unmounted or aborted "${mountPoint}"`));
+  }
+}

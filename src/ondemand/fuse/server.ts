@@ -1,0 +1,167 @@
+/**
+ * Answers the kernel, in a thread of its own that does nothing else: everything that is there at
+ * once. Reads of what is missing are passed on, and the thread goes on with other requests.
+ *
+ * @module
+ */
+import { errnoNumber } from "../../../ffi/errno.ts";
+import { readRequest } from "../../../ffi/fuse.ts";
+import { zeroed } from "../../../ffi/memory.ts";
+import { type CancelFlag, isCancelled } from "../../util/cancel-flag.ts";
+import {
+  decodeHead,
+  decodeInterrupt,
+  decodeName,
+  decodeRead,
+  requestBytesMax,
+  type RequestHead,
+  unansweredOpcodes,
+} from "./requests.ts";
+import { readBytesMax } from "./handshake.ts";
+import {
+  encodeAttributes,
+  encodeDirectory,
+  encodeEntry,
+  encodeOpen,
+  encodeOpenDirectory,
+  encodeStatFs,
+} from "./replies.ts";
+import { entriesFrom, factsOf, packOfName, packOfNode, rootFacts } from "./nodes.ts";
+import { type PackRow, PackTable, type SharedTable } from "./pack-table.ts";
+import { PackViews } from "./pack-view.ts";
+import { opcode, rootNode } from "./protocol.ts";
+import { ReplyWriter } from "./reply-writer.ts";
+
+/** A read that somebody else has to answer. */
+export interface PassedRead {
+  readonly kind: "read";
+  readonly unique: bigint;
+  readonly packId: number;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  /** The thread that reads; 0 where it cannot be told. */
+  readonly pid: number;
+}
+
+/** Whoever waits for a read has got a signal. */
+export interface PassedInterrupt {
+  readonly kind: "interrupt";
+  readonly unique: bigint;
+  readonly interrupted: bigint;
+}
+
+export type PassedRequest = PassedRead | PassedInterrupt;
+
+export interface ServerOptions {
+  readonly channel: number;
+  readonly packs: SharedTable;
+  /** Once set, the thread ends after the next request. */
+  readonly stopFlag: CancelFlag;
+}
+
+const noPayload = new Uint8Array(0);
+
+export class FuseServer {
+  readonly #options: ServerOptions;
+  readonly #pass: (request: PassedRequest) => void;
+  readonly #packs: PackTable;
+  readonly #views = new PackViews();
+  readonly #replies: ReplyWriter;
+  readonly #request = zeroed(requestBytesMax);
+  readonly #view = new DataView(this.#request.buffer);
+
+  constructor(options: ServerOptions, pass: (request: PassedRequest) => void) {
+    this.#options = options;
+    this.#pass = pass;
+    this.#packs = new PackTable(options.packs);
+    this.#replies = new ReplyWriter(options.channel);
+  }
+
+  /** Serves until it is stopped or the file system is gone. */
+  run(): void {
+    const { channel, stopFlag } = this.#options;
+    while (!isCancelled(stopFlag)) {
+      const lengthBytes = readRequest(channel, this.#request);
+      if (lengthBytes === undefined) return;
+      this.#serve(lengthBytes);
+    }
+  }
+
+  #serve(lengthBytes: number): void {
+    const head = decodeHead(this.#view, lengthBytes);
+    if (head.opcode === opcode.read) this.#read(head);
+    else if (head.opcode === opcode.interrupt) this.#interrupt(head);
+    else if (!unansweredOpcodes.has(head.opcode)) this.#answer(head, lengthBytes);
+  }
+
+  #read({ unique, node, pid }: RequestHead): void {
+    const packId = packOfNode(node);
+    const { offsetBytes, sizeBytes } = decodeRead(this.#view);
+    const isAnswered = this.#withPack(packId, (row) => {
+      const lengthBytes = Math.max(0, Math.min(sizeBytes, row.sizeBytes - offsetBytes));
+      if (lengthBytes > readBytesMax) this.#replies.fail(unique, errnoNumber.invalid);
+      else if (!this.#views.holds(row, offsetBytes, lengthBytes)) return false;
+      else this.#replies.sendContent(unique, row.file, offsetBytes, lengthBytes);
+      return true;
+    });
+    if (isAnswered === true) return;
+    this.#pass({ kind: "read", unique, packId, offsetBytes, lengthBytes: sizeBytes, pid });
+  }
+
+  #interrupt({ unique }: RequestHead): void {
+    this.#pass({ kind: "interrupt", unique, interrupted: decodeInterrupt(this.#view) });
+  }
+
+  /** Everything that is never waited for. */
+  #answer({ opcode: asked, unique, node }: RequestHead, lengthBytes: number): void {
+    switch (asked) {
+      case opcode.lookup: {
+        const name = decodeName(this.#request, lengthBytes);
+        this.#answerOfPack(unique, packOfName(name) ?? 0, (row) => encodeEntry(factsOf(row)));
+        break;
+      }
+      case opcode.getAttributes:
+        if (node === rootNode) this.#replies.send(unique, encodeAttributes(rootFacts));
+        else this.#answerOfPack(unique, packOfNode(node), (row) => encodeAttributes(factsOf(row)));
+        break;
+      case opcode.open:
+        this.#answerOfPack(unique, packOfNode(node), encodeOpen);
+        break;
+      case opcode.openDirectory:
+        this.#replies.send(unique, encodeOpenDirectory());
+        break;
+      case opcode.readDirectory: {
+        const { offsetBytes, sizeBytes } = decodeRead(this.#view);
+        const entries = entriesFrom(offsetBytes, this.#packs);
+        this.#replies.send(unique, encodeDirectory(entries, Math.min(sizeBytes, readBytesMax)));
+        break;
+      }
+      case opcode.statFs:
+        this.#replies.send(unique, encodeStatFs([...this.#packs.ids()].length));
+        break;
+      case opcode.release:
+      case opcode.releaseDirectory:
+      case opcode.destroy:
+        this.#replies.send(unique, noPayload);
+        break;
+      default:
+        this.#replies.fail(unique, errnoNumber.noFunction);
+    }
+  }
+
+  #answerOfPack(unique: bigint, packId: number, encode: (row: PackRow) => Uint8Array): void {
+    const payload = this.#withPack(packId, encode);
+    if (payload === undefined) this.#replies.fail(unique, errnoNumber.noEntry);
+    else this.#replies.send(unique, payload);
+  }
+
+  #withPack<T>(packId: number, use: (row: PackRow) => T): T | undefined {
+    const row = this.#packs.enter(packId);
+    if (row === undefined) return undefined;
+    try {
+      return use(row);
+    } finally {
+      this.#packs.leave(packId);
+    }
+  }
+}
