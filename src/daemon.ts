@@ -36,7 +36,7 @@ export async function runDaemon(config: Config, hasUnits: boolean): Promise<void
   started.defer(() => containerd[Symbol.dispose]());
   const supervisor = openSupervisor(config, hasUnits, log);
   started.defer(() => supervisor.close());
-  const node = await openNode(config, log, containerd, crash);
+  const node = await openNode(config, log, containerd, supervisor.control, crash);
   started.defer(() => node.close());
   supervisor.begin();
   const { address } = config;

@@ -6,7 +6,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { realtimeNs } from "../ffi/time.ts";
 import { type LazyAdmin, openLazyAdmin } from "./claim/admin.ts";
-import type { LazyLayers } from "./claim/lazy-layers.ts";
+import type { DedupdCalls, LazyLayers } from "./claim/lazy-layers.ts";
 import {
   type LazyParts,
   lazyPacks,
@@ -57,12 +57,14 @@ export interface Node {
 
 /**
  * @param blobs containerd, for layers that are read again when their snapshot is committed
+ * @param dedupd who brings the content of lazy layers; it may be away
  * @param onCrash is called when the process cannot be trusted any more
  */
 export async function openNode(
   config: Config,
   log: Logger,
   blobs: BlobReader,
+  dedupd: DedupdCalls,
   onCrash: (error: AppError) => void,
 ): Promise<Node> {
   await using opened = new AsyncDisposableStack();
@@ -94,7 +96,7 @@ export async function openNode(
   });
   let promotions: Promotions | undefined;
   const parts: LazyParts = { ...surroundings, ...root };
-  const lazyLayers = openLazyLayers(parts, (pack) => promotions?.add(pack));
+  const lazyLayers = openLazyLayers(parts, dedupd, (pack) => promotions?.add(pack));
   const mounts = await openMounts(surroundings, lazyLayers);
   let maintenance: Maintenance | undefined;
   const onOutdated = () => maintenance?.compactLater();
