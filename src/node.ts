@@ -75,6 +75,8 @@ interface Surroundings {
   readonly mounter: WorkerPool;
   /** Conversions. */
   readonly builders: WorkerPool;
+  /** Layers made of tables of contents. */
+  readonly claimers: WorkerPool;
   /** Layers that are built anew, one after the other. */
   readonly rewriter: WorkerPool;
   /** Deletions, figures, checkpoints: what nobody is in a hurry for. */
@@ -168,10 +170,11 @@ function openSurroundings(
   const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
   const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
+  const claimers = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const rewriter = new WorkerPool({ ...common, threadsMax: 1 });
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
-  const pools = [mounter, builders, rewriter, housekeeper];
-  const workers = { mounter, builders, rewriter, housekeeper, pools };
+  const workers = { mounter, builders, claimers, rewriter, housekeeper };
+  const pools = Object.values(workers);
   const stopFlag = makeCancelFlag();
   const surroundings = {
     config,
@@ -180,6 +183,7 @@ function openSurroundings(
     stopFlag,
     codec: undefined,
     mkfs: undefined,
+    pools,
     ...workers,
   };
   return surroundings;
@@ -256,12 +260,13 @@ function imageFilesOf({ paths }: OpenRoot, layer: LayerRow): ImageFiles {
 }
 
 function openLayerStore(
-  { root, builders, rewriter, housekeeper, log }: Surroundings,
+  { root, builders, claimers, rewriter, housekeeper, log }: Surroundings,
   mounts: NodeLayerMounts,
   onOutdated: () => void,
 ): NodeLayerStore {
   return new NodeLayerStore({
     builders,
+    claimers,
     rewriter,
     housekeeper,
     allocator: root.allocator,

@@ -53,7 +53,16 @@ export async function addLazy(
   place: Place = "first",
   codec?: ExtentCodec,
 ): Promise<LazyLayerFacts> {
-  const { layer, facts } = await buildOf(store, tableOf(blob), place, codec);
+  return addTable(store, tableOf(blob), place, codec);
+}
+
+export async function addTable(
+  store: TestStore,
+  table: LazyTable,
+  place: Place = "first",
+  codec?: ExtentCodec,
+): Promise<LazyLayerFacts> {
+  const { layer, facts } = await buildOf(store, table, place, codec);
   return { ...facts, ...store.publish(layer) };
 }
 
@@ -78,7 +87,7 @@ export async function addEager(
 export function fillPack(
   store: Pick<TestStore, "paths">,
   packId: number,
-  blob: MemoryBlob,
+  blob: Pick<MemoryBlob, "bytes">,
   isLeftOut: (piece: number) => boolean = () => false,
 ): void {
   const map = openPieces(store.paths, packId);
