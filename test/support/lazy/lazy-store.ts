@@ -23,6 +23,9 @@ export type Place = BlobKey["place"];
 const root = { mode: fileType.directory | 0o755, uid: 0, gid: 0 };
 const image = "registry.example/some/image:1";
 
+/** What the tests need to know of a blob, whoever has made it. */
+export type PulledBlob = Pick<MemoryBlob, "bytes" | "digest" | "sizeBytes" | "annotations">;
+
 export type LazyLayerFacts = LazyFacts & PublishedLayer;
 
 export function keyOf(digest: string, place: Place): BlobKey {
@@ -42,14 +45,14 @@ export function buildOf(
   return buildLazy(store.environment(codec), { ...table, base, key }, createPack);
 }
 
-export function tableOf(blob: MemoryBlob): LazyTable {
+export function tableOf(blob: PulledBlob): LazyTable {
   const { digest, sizeBytes, annotations } = blob;
   return { ...tocOf(blob.bytes, annotations), image, digest, sizeBytes };
 }
 
 export async function addLazy(
   store: TestStore,
-  blob: MemoryBlob,
+  blob: PulledBlob,
   place: Place = "first",
   codec?: ExtentCodec,
 ): Promise<LazyLayerFacts> {
