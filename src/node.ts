@@ -75,8 +75,6 @@ interface Surroundings {
   readonly mounter: WorkerPool;
   /** Conversions. */
   readonly builders: WorkerPool;
-  /** Layers made of tables of contents. */
-  readonly claimers: WorkerPool;
   /** Layers that are built anew, one after the other. */
   readonly rewriter: WorkerPool;
   /** Deletions, figures, checkpoints: what nobody is in a hurry for. */
@@ -170,11 +168,10 @@ function openSurroundings(
   const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
   const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
-  const claimers = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const rewriter = new WorkerPool({ ...common, threadsMax: 1 });
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
-  const workers = { mounter, builders, claimers, rewriter, housekeeper };
-  const pools = Object.values(workers);
+  const pools = [mounter, builders, rewriter, housekeeper];
+  const workers = { mounter, builders, rewriter, housekeeper, pools };
   const stopFlag = makeCancelFlag();
   const surroundings = {
     config,
@@ -183,7 +180,6 @@ function openSurroundings(
     stopFlag,
     codec: undefined,
     mkfs: undefined,
-    pools,
     ...workers,
   };
   return surroundings;
@@ -260,13 +256,12 @@ function imageFilesOf({ paths }: OpenRoot, layer: LayerRow): ImageFiles {
 }
 
 function openLayerStore(
-  { root, builders, claimers, rewriter, housekeeper, log }: Surroundings,
+  { root, builders, rewriter, housekeeper, log }: Surroundings,
   mounts: NodeLayerMounts,
   onOutdated: () => void,
 ): NodeLayerStore {
   return new NodeLayerStore({
     builders,
-    claimers,
     rewriter,
     housekeeper,
     allocator: root.allocator,

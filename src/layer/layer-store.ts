@@ -27,8 +27,11 @@ import type { RewriteRequest } from "./rewrite.ts";
 
 export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "isProtected"> {
   readonly builders: WorkerPool;
-  /** Builds layers of tables of contents: that takes no time, and should not wait for those. */
-  readonly claimers: WorkerPool;
+  /**
+   * Builds layers of tables of contents, which takes no time and should not wait for conversions;
+   * the builders do, where it is left out.
+   */
+  readonly claimers?: WorkerPool;
   /** Builds layers anew in the background, beside conversions. */
   readonly rewriter: WorkerPool;
   /** Gives all snapshots of a layer another one; resolves when that is durable. */

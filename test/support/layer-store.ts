@@ -51,7 +51,6 @@ export class TestLayerStore implements AsyncDisposable {
     const { referenced } = this.neighbours;
     this.layers = new NodeLayerStore({
       builders,
-      claimers: builders,
       rewriter,
       housekeeper,
       allocator,
