@@ -6,9 +6,11 @@
  */
 import { zstdCompressSync } from "node:zlib";
 import { sha256Digest } from "../../../src/util/digest.ts";
-import type { LazyTable } from "../../../src/layer/lazy-build.ts";
 import type { MemoryBlob } from "./lazy-blob.ts";
+import type { tableOf as tableOfBlob } from "./lazy-store.ts";
 import { type Row, tocJson } from "./make-toc.ts";
+
+type LazyTable = ReturnType<typeof tableOfBlob>;
 
 /** Bytes of content, or how many zeros that are in no frame. */
 export type HandChunk = Uint8Array | number;
