@@ -67,6 +67,7 @@ export interface EventCounts {
 /** Between two attempts to reach dedupd: for who waits to mount, and for who listens. */
 const retryMs = 200;
 const listenRetryMs = 1_000;
+const idleRetryMs = 60_000;
 /** Who wants to see figures does not wait for a dedupd that hangs. */
 const statusMs = 2_000;
 
@@ -79,6 +80,8 @@ export class LazyLayers {
   readonly #startMs = Date.now();
   /** Packs of layers that were made just now, until dedupd has them. */
   readonly #adding = new Map<number, Promise<void>>();
+  /** A layer was made, on a node that had none. */
+  #needed = Promise.withResolvers<void>();
   /** Since when dedupd does not answer; undefined while it does. */
   #awaySinceMs: number | undefined;
   /** Whether that was said. */
@@ -116,6 +119,7 @@ export class LazyLayers {
 
   /** A layer was made just now: what its author wants first is fetched, then the rest. */
   added(packId: number): Promise<void> {
+    this.#needed.resolve();
     const adding = this.#add(packId).finally(() => this.#adding.delete(packId));
     this.#adding.set(packId, adding);
     return adding;
@@ -208,9 +212,16 @@ export class LazyLayers {
       } catch (error) {
         isFound = false;
         this.#noteAway(error);
-        await this.#pause(listenRetryMs);
+        await this.#untilNeeded();
       }
     }
+  }
+
+  /** On a node without lazy layers there is nobody to listen to. */
+  async #untilNeeded(): Promise<void> {
+    if (this.#options.packs().length > 0) return this.#pause(listenRetryMs);
+    this.#needed = Promise.withResolvers();
+    await Promise.race([this.#pause(idleRetryMs), this.#needed.promise]);
   }
 
   /** After each time that the two did not hear each other. */
