@@ -65,11 +65,15 @@ export class LayerBuilds {
   }
 
   /** Counts and times a build. */
-  async build<Result>(label: string, start: StartBuild<Result>): Promise<Built<Result>> {
+  async build<Result>(
+    label: string,
+    start: StartBuild<Result>,
+    pool = this.#options.builders,
+  ): Promise<Built<Result>> {
     const startMs = performance.now();
     this.counts.running += 1;
     try {
-      const built = await this.buildQuietly(label, start, this.#options.builders);
+      const built = await this.buildQuietly(label, start, pool);
       this.counts.done += 1;
       return built;
     } catch (error) {

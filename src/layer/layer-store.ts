@@ -30,6 +30,11 @@ import type { RewriteRequest } from "./rewrite.ts";
 
 export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "isProtected"> {
   readonly builders: WorkerPool;
+  /**
+   * Builds layers of tables of contents, which takes no time and should not wait for conversions;
+   * the builders do, where it is left out.
+   */
+  readonly claimers?: WorkerPool;
   /** Builds layers anew in the background, beside conversions. */
   readonly rewriter: WorkerPool;
   /** Gives all snapshots of a layer another one; resolves when that is durable. */
@@ -121,12 +126,13 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
       refuseCancelled(table, signal);
       const known = await this.findClaimed(digest, base);
       if (known !== undefined) return known;
-      const { layer, result: facts } = await this.#builds.build(digest, (thread, job) =>
-        thread.call<LazyFacts>("buildLazy", { ...table, job, base, key }),
-      );
+      const start: StartBuild<LazyFacts> = (thread, job) =>
+        thread.call("buildLazy", { ...table, job, base, key });
+      const { claimers, log } = this.#options;
+      const { layer, result: facts } = await this.#builds.build(digest, start, claimers);
       const { packId, missingBytes } = facts;
       const state = missingBytes === 0 ? "complete" : "fetching";
-      this.#options.log.info({ blob: digest, ...layer, ...facts }, `claimed layer ${digest}`);
+      log.info({ blob: digest, ...layer, ...facts }, `claimed layer ${digest}`);
       return { ...layer, isLazy: packId !== undefined, packId, state, facts };
     });
   }

@@ -47,7 +47,7 @@ async function expectSound(path: string): Promise<readonly [number, number]> {
   }
 }
 
-test(`lazy layers survive ${kills} kills, and nothing is left of others (seed ${seed})`, async () => {
+test(`lazy layers survive ${kills} kills, and leave nothing behind (seed ${seed})`, async () => {
   using folder = scratchFolder("lazy-crash");
   const picker = new Picker(seed);
   let [layers, packs] = [0, 0];

@@ -24,6 +24,9 @@ export type Place = BlobKey["place"];
 const root = { mode: fileType.directory | 0o755, uid: 0, gid: 0 };
 const image = "registry.example/some/image:1";
 
+/** What the tests need to know of a blob, whoever has made it. */
+export type PulledBlob = Pick<MemoryBlob, "bytes" | "digest" | "sizeBytes" | "annotations">;
+
 export type LazyLayerFacts = LazyFacts & PublishedLayer;
 
 export function keyOf(digest: string, place: Place): BlobKey {
@@ -43,18 +46,27 @@ export function buildOf(
   return buildLazy(store.environment(codec), { ...table, base, key }, createPack);
 }
 
-export function tableOf(blob: MemoryBlob): LazyTable {
+export function tableOf(blob: PulledBlob): LazyTable {
   const { digest, sizeBytes, annotations } = blob;
   return { ...tocOf(blob.bytes, annotations), image, digest, sizeBytes };
 }
 
 export async function addLazy(
   store: TestStore,
-  blob: MemoryBlob,
+  blob: PulledBlob,
   place: Place = "first",
   codec?: ExtentCodec,
 ): Promise<LazyLayerFacts> {
-  const { layer, facts } = await buildOf(store, tableOf(blob), place, codec);
+  return addTable(store, tableOf(blob), place, codec);
+}
+
+export async function addTable(
+  store: TestStore,
+  table: LazyTable,
+  place: Place = "first",
+  codec?: ExtentCodec,
+): Promise<LazyLayerFacts> {
+  const { layer, facts } = await buildOf(store, table, place, codec);
   return { ...facts, ...store.publish(layer) };
 }
 
@@ -79,7 +91,7 @@ export async function addEager(
 export function fillPack(
   store: Pick<TestStore, "paths">,
   packId: number,
-  blob: MemoryBlob,
+  blob: Pick<MemoryBlob, "bytes">,
   isLeftOut: (piece: number) => boolean = () => false,
 ): void {
   const map = openPieces(store.paths, packId);
