@@ -5,7 +5,8 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { realtimeNs } from "../ffi/time.ts";
-import type { LazyLayers } from "./claim/lazy-layers.ts";
+import { type LazyAdmin, openLazyAdmin } from "./claim/admin.ts";
+import type { DedupdCalls, LazyLayers } from "./claim/lazy-layers.ts";
 import {
   type LazyParts,
   lazyPacks,
@@ -49,18 +50,21 @@ export interface Node {
   readonly snapshotter: Snapshotter;
   readonly statistics: () => Promise<NodeStatistics>;
   readonly maintenance: Maintenance;
+  readonly lazy: LazyAdmin;
   /** Unmounts what no snapshot needs; what running containers use stays for the next start. */
   close(): Promise<void>;
 }
 
 /**
  * @param blobs containerd, for layers that are read again when their snapshot is committed
+ * @param dedupd who brings the content of lazy layers; it may be away
  * @param onCrash is called when the process cannot be trusted any more
  */
 export async function openNode(
   config: Config,
   log: Logger,
   blobs: BlobReader,
+  dedupd: DedupdCalls,
   onCrash: (error: AppError) => void,
 ): Promise<Node> {
   await using opened = new AsyncDisposableStack();
@@ -92,7 +96,7 @@ export async function openNode(
   });
   let promotions: Promotions | undefined;
   const parts: LazyParts = { ...surroundings, ...root };
-  const lazyLayers = openLazyLayers(parts, (pack) => promotions?.add(pack));
+  const lazyLayers = openLazyLayers(parts, dedupd, (pack) => promotions?.add(pack));
   const mounts = await openMounts(surroundings, lazyLayers);
   let maintenance: Maintenance | undefined;
   const onOutdated = () => maintenance?.compactLater();
@@ -110,8 +114,9 @@ export async function openNode(
   const background = maintenance;
   opened.defer(() => background.close());
   promotions = openPromotions(surroundings, layers);
-  const lazy = promotions;
-  opened.defer(() => lazy.close());
+  const lazy = openLazyAdmin(parts, lazyLayers, claims, promotions);
+  const promoting = promotions;
+  opened.defer(() => promoting.close());
   opened.defer(() => promotionPacer.cancel());
   lazyLayers.start();
   opened.defer(() => lazyLayers.close());
@@ -123,8 +128,9 @@ export async function openNode(
   return {
     paths: root.paths,
     snapshotter,
-    statistics: () => readStatistics(surroundings, mounts, store),
+    statistics: () => readStatistics(surroundings, mounts, store, lazy),
     maintenance,
+    lazy,
     close: () => stack.disposeAsync(),
   };
 }
@@ -256,6 +262,7 @@ async function readStatistics(
   { root, housekeeper }: Surroundings,
   mounts: NodeLayerMounts,
   layers: NodeLayerStore,
+  lazy: LazyAdmin,
 ): Promise<NodeStatistics> {
   const references = root.metadata.layerReferences();
   const store = await housekeeper.call<StoreStatistics>("statistics", [...references]);
@@ -263,6 +270,7 @@ async function readStatistics(
   for (const count of references.values()) convertedLayers += count;
   return nodeStatistics({
     store,
+    lazy: await lazy.statistics(),
     conversions: layers.counts,
     mounts: mounts.counts(),
     convertedLayers,

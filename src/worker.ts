@@ -43,6 +43,7 @@ import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "
 import { removeTree } from "./store/remove-tree.ts";
 import { layersToRecompress, layersWithStale, type OutdatedLayer } from "./store/stale-chunks.ts";
 import { readStatistics, type StoreStatistics } from "./store/statistics.ts";
+import { traceProgress, type TraceProgress, type TraceRequest } from "./store/trace-progress.ts";
 import { verifyImage, type ImageIdentity } from "./store/verify-image.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
 import { checkpoint } from "./snapshot/metadata.ts";
@@ -178,6 +179,10 @@ const handlers = {
   /** Up to where in its blob the author of an image wants the content of a lazy pack first. */
   prefetchEnd(packId: number): number {
     return openPieces(paths(), packId).origin.prefetchEndBytes;
+  },
+
+  traceProgress(request: TraceRequest): TraceProgress {
+    return traceProgress(database(), paths(), request);
   },
 
   markLazyComplete(packId: number): void {

@@ -14,10 +14,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError, describeError } from "../errors.ts";
 import type { ControlClient } from "../ondemand/control-client.ts";
-import type { DedupdEvent, DedupdStatus, PackStatus } from "../ondemand/control.ts";
+import type {
+  DedupdEvent,
+  DedupdStatus,
+  PackStatus,
+  Prefetching,
+  PrefetchRequest,
+} from "../ondemand/control.ts";
 import type { Logger } from "../util/logger.ts";
 
-export type DedupdControl = Pick<
+export type DedupdCalls = Pick<
   ControlClient,
   "expose" | "withdraw" | "packs" | "prefetch" | "events" | "status"
 >;
@@ -31,7 +37,7 @@ export interface KnownPack {
 }
 
 export interface LazyLayersOptions {
-  readonly dedupd: DedupdControl;
+  readonly dedupd: DedupdCalls;
   /** All there are. */
   readonly packs: () => readonly KnownPack[];
   /** Up to where in the blob the author of the image wants content fetched first; 0 for none. */
@@ -61,6 +67,8 @@ export interface EventCounts {
 /** Between two attempts to reach dedupd: for who waits to mount, and for who listens. */
 const retryMs = 200;
 const listenRetryMs = 1_000;
+/** Who wants to see figures does not wait for a dedupd that hangs. */
+const statusMs = 2_000;
 
 export class LazyLayers {
   readonly counts: EventCounts = { mismatches: 0, failures: 0, suspects: 0 };
@@ -69,10 +77,12 @@ export class LazyLayers {
   #listening: Promise<void> | undefined;
   #status: DedupdStatus | undefined;
   readonly #startMs = Date.now();
-  /** Whether all packs that dedupd has are ours. */
-  #isReconciled = false;
-  /** Whether it was said that dedupd is away. */
-  #isAway = false;
+  /** Packs of layers that were made just now, until dedupd has them. */
+  readonly #adding = new Map<number, Promise<void>>();
+  /** Since when dedupd does not answer; undefined while it does. */
+  #awaySinceMs: number | undefined;
+  /** Whether that was said. */
+  #isAwayKnown = false;
 
   constructor(options: LazyLayersOptions) {
     this.#options = options;
@@ -93,28 +103,34 @@ export class LazyLayers {
    * is missing. Rejects with `unavailable` where dedupd stays away.
    */
   async device(packId: number): Promise<string> {
-    const { awayMs, fetchMs } = this.#options;
-    const isEager = this.#status?.backend === "eager";
-    const deadlineMs = performance.now() + awayMs;
-    for (;;) {
-      try {
-        return await this.#expose(packId, isEager ? fetchMs : awayMs);
-      } catch (error) {
-        const isAway = error instanceof AppError && error.code === "unavailable";
-        const isOver = this.#stop.signal.aborted || performance.now() + retryMs > deadlineMs;
-        if (!isAway || isOver) throw cannotServe(packId, error);
-        await this.#pause(retryMs);
-      }
+    // Of a layer that was made just now, dedupd may have another pack of that number.
+    await this.#adding.get(packId);
+    const timeoutMs =
+      this.#status?.backend === "eager" ? this.#options.fetchMs : this.#options.awayMs;
+    try {
+      return await this.#untilThere(() => this.#options.dedupd.expose(packId, { timeoutMs }));
+    } catch (error) {
+      throw cannotServe(packId, error);
     }
   }
 
   /** A layer was made just now: what its author wants first is fetched, then the rest. */
-  async added(packId: number): Promise<void> {
-    const { dedupd, prefetchEndBytes, awayMs, log } = this.#options;
+  added(packId: number): Promise<void> {
+    const adding = this.#add(packId).finally(() => this.#adding.delete(packId));
+    this.#adding.set(packId, adding);
+    return adding;
+  }
+
+  async #add(packId: number): Promise<void> {
+    const { dedupd, prefetchEndBytes, log } = this.#options;
     try {
       const blobEndBytes = await prefetchEndBytes(packId);
-      await this.#expose(packId, awayMs);
-      if (blobEndBytes > 0) await dedupd.prefetch(packId, { blobEndBytes });
+      await this.#untilThere(async () => {
+        // The number may have been another pack's, of which an earlier serve could not tell it.
+        await dedupd.withdraw(packId);
+        await dedupd.expose(packId);
+        if (blobEndBytes > 0) await dedupd.prefetch(packId, { blobEndBytes });
+      });
     } catch (error) {
       // Exposed when dedupd is found again, or when the layer is mounted.
       log.warn({ packId, reason: describeError(error) }, "the content of a layer is fetched later");
@@ -137,17 +153,18 @@ export class LazyLayers {
     }
   }
 
-  /** Has the pack filled from now on. */
-  async expose(packId: number): Promise<void> {
-    await this.#expose(packId, this.#options.awayMs);
+  /** Rejects with `unavailable` where dedupd is away. */
+  async prefetch(packId: number, request: PrefetchRequest): Promise<Prefetching> {
+    await this.device(packId);
+    return this.#options.dedupd.prefetch(packId, request);
   }
 
   /** Of dedupd, as it is now; undefined where it is away. */
   async status(): Promise<DedupdView | undefined> {
     try {
       const [status, packs] = await Promise.all([
-        this.#options.dedupd.status(),
-        this.#options.dedupd.packs(),
+        this.#options.dedupd.status({ timeoutMs: statusMs }),
+        this.#options.dedupd.packs({ timeoutMs: statusMs }),
       ]);
       this.#status = status;
       return { dedupd: status, packs };
@@ -157,10 +174,19 @@ export class LazyLayers {
     }
   }
 
-  /** A number may have been another pack's, of which dedupd has to let go first. */
-  async #expose(packId: number, timeoutMs: number): Promise<string> {
-    if (!this.#isReconciled) await this.#reconcile();
-    return this.#options.dedupd.expose(packId, { timeoutMs });
+  /** Calls again, for a while, as long as nobody answers. */
+  async #untilThere<T>(call: () => Promise<T>): Promise<T> {
+    const deadlineMs = performance.now() + this.#options.awayMs;
+    for (;;) {
+      try {
+        return await call();
+      } catch (error) {
+        const isAway = error instanceof AppError && error.code === "unavailable";
+        const isOver = this.#stop.signal.aborted || performance.now() + retryMs > deadlineMs;
+        if (!isAway || isOver) throw error;
+        await this.#pause(retryMs);
+      }
+    }
   }
 
   async #withdraw(packIds: readonly number[]): Promise<void> {
@@ -195,7 +221,6 @@ export class LazyLayers {
     const known = new Map(packs().map((pack) => [pack.packId, pack]));
     const strays = exposed.filter(({ packId }) => !known.has(packId));
     await this.#withdraw(strays.map(({ packId }) => packId));
-    this.#isReconciled = true;
     for (const { packId, state } of exposed) if (state === "complete") this.#complete(packId);
     const held = new Set(exposed.map(({ packId }) => packId));
     for (const { packId, isComplete } of known.values()) {
@@ -224,17 +249,25 @@ export class LazyLayers {
   }
 
   #noteFound(): void {
-    if (this.#isAway) this.#options.log.info({}, "dedupd is there again");
-    this.#isAway = false;
+    if (this.#isAwayKnown) this.#options.log.info({}, "dedupd is there again");
+    this.#awaySinceMs = undefined;
+    this.#isAwayKnown = false;
   }
 
-  /** One line for each time it is away; where nothing is lazy, nobody needs it. */
+  /**
+   * One line for each time it is away; not while it starts, and where nothing is lazy, nobody needs
+   * it.
+   */
   #noteAway(error: unknown): void {
-    const isNeeded = !this.#stop.signal.aborted && this.#options.packs().length > 0;
-    if (!isNeeded || this.#isAway) return;
-    this.#isAway = true;
-    const fields = { reason: describeError(error) };
-    this.#options.log.warn(fields, "dedupd is away: lazy layers are not filled");
+    const { packs, dedupd, awayMs, log } = this.#options;
+    this.#awaySinceMs ??= performance.now();
+    const isShort = performance.now() - this.#awaySinceMs < awayMs;
+    const missing = packs().find(({ isComplete }) => !isComplete);
+    if (isShort || missing === undefined || this.#isAwayKnown || this.#stop.signal.aborted) return;
+    this.#isAwayKnown = true;
+    log.warn({ reason: describeError(error) }, "dedupd is away: lazy layers are not filled");
+    // Whoever looks after it starts it where it is needed.
+    dedupd.expose(missing.packId).catch(() => undefined);
   }
 
   /** Ends early when all is closed. */

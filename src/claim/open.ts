@@ -9,8 +9,6 @@ import type { Config } from "../config/schema.ts";
 import type { BlobReader } from "../containerd/contract.ts";
 import { rootOfImage } from "../layer/layer-root.ts";
 import type { NodeLayerStore } from "../layer/layer-store.ts";
-import { ControlClient } from "../ondemand/control-client.ts";
-import { socketPaths } from "../ondemand/sockets.ts";
 import { createRegistryClient } from "../registry/client.ts";
 import type { RegistryClient } from "../registry/contract.ts";
 import { parseReference } from "../registry/reference.ts";
@@ -22,7 +20,7 @@ import type { Logger } from "../util/logger.ts";
 import type { WorkerPool } from "../workers.ts";
 import { NodeLayerClaims } from "./claims.ts";
 import { ImageTables } from "./image-tables.ts";
-import { type KnownPack, LazyLayers } from "./lazy-layers.ts";
+import { type DedupdCalls, type KnownPack, LazyLayers } from "./lazy-layers.ts";
 import { readManifest } from "./manifest.ts";
 import { registryRanges } from "./toc-ranges.ts";
 
@@ -47,10 +45,11 @@ export function lazyPacks(index: Database): KnownPack[] {
 /** Asks dedupd nothing before its methods are called. */
 export function openLazyLayers(
   { config, index, housekeeper, log }: LazyParts,
+  dedupd: DedupdCalls,
   onComplete: (pack: KnownPack) => void,
 ): LazyLayers {
   return new LazyLayers({
-    dedupd: new ControlClient(socketPaths(config.address).dedupd),
+    dedupd,
     packs: () => lazyPacks(index),
     prefetchEndBytes: (packId) => housekeeper.call("prefetchEnd", packId),
     onComplete,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { waitUntil } from "../../../scripts/lib/process.ts";
-import { type DedupdControl, type KnownPack, LazyLayers } from "../../../src/claim/lazy-layers.ts";
+import { type DedupdCalls, type KnownPack, LazyLayers } from "../../../src/claim/lazy-layers.ts";
 import { AppError } from "../../../src/errors.ts";
 import type {
   DedupdEvent,
@@ -11,10 +11,10 @@ import type {
 import { rejection } from "../../support/rejection.ts";
 import { RecordingLog } from "../snapshot/fakes.ts";
 
-const away = new AppError("unavailable", "no dedupd");
+const absence = new AppError("unavailable", "no dedupd");
 
 /** A dedupd that can be away. */
-class FakeDedupd implements DedupdControl {
+class FakeDedupd implements DedupdCalls {
   isAway = false;
   readonly exposed = new Map<number, PackStatus["state"]>();
   readonly withdrawn: number[] = [];
@@ -70,7 +70,7 @@ class FakeDedupd implements DedupdControl {
 
   #answer(): void {
     this.asked += 1;
-    if (this.isAway) throw away;
+    if (this.isAway) throw absence;
   }
 }
 
@@ -134,7 +134,7 @@ describe("LazyLayers", () => {
   });
 
   test("starts without dedupd, and does what is left to do when it comes", async () => {
-    await using node = new TestLayers();
+    await using node = new TestLayers(0);
     node.know(512);
     node.dedupd.isAway = true;
     node.layers.start();
@@ -162,7 +162,7 @@ describe("LazyLayers", () => {
     expect(await rejection(node.layers.device(512))).toMatchObject({
       code: "unavailable",
       message: "The content of lazy pack 512 cannot be served",
-      cause: away,
+      cause: absence,
     });
   });
 
@@ -176,13 +176,15 @@ describe("LazyLayers", () => {
     expect(node.dedupd.withdrawn).toEqual([512, 513]);
   });
 
-  test("exposes no pack before dedupd has let go of the one that had its number", async () => {
+  test("lets dedupd forget what had the number of a new pack, before it is mounted", async () => {
     await using node = new TestLayers();
-    node.dedupd.exposed.set(512, "fetching").set(513, "fetching");
-    await node.layers.expose(514);
-    expect(node.dedupd.withdrawn).toEqual([512, 513]);
-    await node.layers.expose(515);
-    expect(node.dedupd.withdrawn).toHaveLength(2);
+    node.dedupd.exposed.set(512, "fetching");
+    const isAdded = node.layers.added(512);
+    expect(await node.layers.device(512)).toBe("/lazy/512.pack");
+    await isAdded;
+    expect(node.dedupd.withdrawn).toEqual([512]);
+    expect(await node.layers.device(512)).toBe("/lazy/512.pack");
+    expect(node.dedupd.withdrawn).toHaveLength(1);
   });
 
   test("has what the author wants first fetched at once", async () => {
@@ -192,8 +194,9 @@ describe("LazyLayers", () => {
     await node.layers.added(513);
     expect([...node.dedupd.exposed.keys()]).toEqual([512, 513]);
     expect(node.dedupd.prefetched).toEqual([[513, { blobEndBytes: 1000 }]]);
-    node.dedupd.isAway = true;
-    await node.layers.added(514);
-    expect(node.log.messages("warn")).toEqual(["the content of a layer is fetched later"]);
+    await using away = new TestLayers(0);
+    away.dedupd.isAway = true;
+    await away.layers.added(514);
+    expect(away.log.messages("warn")).toEqual(["the content of a layer is fetched later"]);
   });
 });
