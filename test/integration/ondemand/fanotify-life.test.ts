@@ -83,7 +83,8 @@ function closeLast(): Promise<void> | undefined {
 }
 
 function waitForEvent(group: number, buffer: Uint8Array): number {
-  new Waiter([group]).wait(eventTimeoutMs);
+  using waiter = new Waiter(group);
+  waiter.wait(eventTimeoutMs);
   return readEvents(group, buffer);
 }
 
