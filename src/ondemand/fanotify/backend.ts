@@ -125,6 +125,7 @@ class FanotifyBackend implements LazyBackend {
   #takeOver(): void {
     const { journal, isAdopted } = this.#group;
     if (!isAdopted) return;
+    if (!journal.isContinued) this.#held.refuseAll();
     const orphans = journal.takeOver();
     for (const orphan of orphans) {
       if (this.#descriptors.reserve(orphan.fd)) void this.#held.hold(orphan);
