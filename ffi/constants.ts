@@ -16,6 +16,7 @@ export const syscallNumber = {
   fsmount: 432,
   pidfdOpen: 434,
   pidfdGetfd: 438,
+  cachestat: 451,
 } as const;
 
 /** include/uapi/linux/fcntl.h: "the current directory"; ignored for absolute paths. */
@@ -49,6 +50,9 @@ export const mapFlag = { read: 1, shared: 1 } as const;
 
 /** include/uapi/linux/falloc.h */
 export const fallocateFlag = { keepSize: 1, punchHole: 2 } as const;
+
+/** include/uapi/asm-generic/mman-common.h */
+export const memoryAdvice = { dontNeed: 4 } as const;
 
 /** include/uapi/linux/fs.h */
 export const syncRangeFlag = { write: 2 } as const;
@@ -127,3 +131,33 @@ export const loopControl = {
 } as const;
 
 export const loopFlag = { readOnly: 1, autoclear: 4, directIo: 16 } as const;
+
+/** include/uapi/asm-generic/fcntl.h: `O_LARGEFILE`, which only 32-bit programs imply not. */
+export const largeFile = isArm64 ? 0o400000 : 0o100000;
+
+/** include/uapi/linux/fanotify.h; `preAccess` is in Linux 6.14 and newer. */
+export const fanotify = {
+  classPreContent: 8,
+  closeOnExec: 1,
+  nonBlocking: 2,
+  unlimitedQueue: 0x10,
+  unlimitedMarks: 0x20,
+  markAdd: 1,
+  markRemove: 2,
+  preAccess: 0x0010_0000,
+  version: 3,
+  infoRange: 6,
+  allow: 1,
+  deny: 2,
+  /** The errno of a denial stands in the upper byte of the answer. */
+  errnoShift: 24,
+} as const;
+
+/** include/uapi/linux/eventfd.h */
+export const eventFlag = { closeOnExec: 0o2000000 } as const;
+
+/** include/uapi/asm-generic/poll.h */
+export const pollEvent = { readable: 1 } as const;
+
+/** include/uapi/linux/fadvise.h */
+export const fileAdvice = { doNotNeed: 4 } as const;

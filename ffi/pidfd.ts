@@ -36,9 +36,12 @@ export function duplicateFrom(pid: number, fd: number): number {
   }
 }
 
-/** A duplicate of a descriptor of this process, closed at exec. */
-export function duplicate(fd: number): number {
-  return check(libc().fcntl(fd, fileControl.duplicateCloseOnExec, 0), "fcntl", `fd ${fd}`);
+/**
+ * A duplicate of a descriptor of this process, closed at exec: the lowest number that is free, from
+ * `lowest` on.
+ */
+export function duplicate(fd: number, lowest = 0): number {
+  return check(libc().fcntl(fd, fileControl.duplicateCloseOnExec, lowest), "fcntl", `fd ${fd}`);
 }
 
 /**
