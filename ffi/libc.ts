@@ -71,22 +71,14 @@ function openSyscalls() {
     fsopen: dlopen(library, {
       syscall: { args: ["i64", "ptr", "u32"], returns: long },
     }).symbols.syscall,
-    fsconfig: dlopen(library, {
-    }).symbols.syscall,
-    fsmount: dlopen(library, {
-    }).symbols.syscall,
-    moveMount: dlopen(library, {
-    }).symbols.syscall,
-    cachestat: dlopen(library, {
-    }).symbols.syscall,
-    mknodat: dlopen(library, {
-    }).symbols.syscall,
-    kcmp: dlopen(library, {
-    }).symbols.syscall,
-    pidfdOpen: dlopen(library, {
-    }).symbols.syscall,
-    pidfdGetfd: dlopen(library, {
-    }).symbols.syscall,
+    fsconfig: dlopen(library, {}).symbols.syscall,
+    fsmount: dlopen(library, {}).symbols.syscall,
+    moveMount: dlopen(library, {}).symbols.syscall,
+    cachestat: dlopen(library, {}).symbols.syscall,
+    mknodat: dlopen(library, {}).symbols.syscall,
+    kcmp: dlopen(library, {}).symbols.syscall,
+    pidfdOpen: dlopen(library, {}).symbols.syscall,
+    pidfdGetfd: dlopen(library, {}).symbols.syscall,
   };
 }
 
