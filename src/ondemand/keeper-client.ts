@@ -15,6 +15,7 @@ import type { ChannelKeeper } from "./contract.ts";
 import { KeeperConnection, type KeeperHolds, KeeperLost } from "./keeper-connection.ts";
 import { type KeeperRequest, targetOf } from "./keeper-protocol.ts";
 import { takeDuplicate } from "./kept-channels.ts";
+import { failpoint } from "../util/failpoint.ts";
 
 /** A process of ours is there after some 50 ms; ten times that, on a busy machine. */
 const startTimeoutMs = 2_000;
@@ -58,7 +59,7 @@ export class KeeperClient implements ChannelKeeper {
       const channel = channels.find((candidate) => candidate.name === name);
       if (channel === undefined && !this.#options.expected.includes(name)) return undefined;
       try {
-        if (channel !== undefined) return takeDuplicate(pid, channel);
+        if (channel !== undefined) return this.#remember(name, takeDuplicate(pid, channel));
       } catch (error) {
         // The keeper ended in that moment; another one has it as soon as somebody gave it to it.
         if (performance.now() > endMs) throw error;
@@ -70,13 +71,24 @@ export class KeeperClient implements ChannelKeeper {
     }
   }
 
+  /** The keeper that has it may die, and the next one gets it from here. */
+  #remember(name: string, fd: number): number {
+    const previous = this.#kept.get(name);
+    this.#kept.set(name, duplicate(fd));
+    if (previous !== undefined) close(previous);
+    failpoint("channel.after-adopt");
+    return fd;
+  }
+
   /** Rejects with `unavailable` where no keeper can be started. */
   async keep(name: string, fd: number): Promise<void> {
+    failpoint("channel.before-keep");
     const own = duplicate(fd);
     const previous = this.#kept.get(name);
     this.#kept.set(name, own);
     try {
       await this.#ask(request("keep", name, own));
+      failpoint("channel.after-keep");
     } finally {
       // Not earlier: a new keeper may be asking for it right now.
       if (previous !== undefined) close(previous);

@@ -11,18 +11,23 @@
  */
 import { readFileSync, unlinkSync } from "node:fs";
 
-/** In the order in which a missing piece meets them, then those of opening and ending. */
+/** In the order in which a read meets them, then those of packs, then those of a start. */
 export const failpoints = [
+  "pass.before",
+  "pass.held",
   "fill.before-write",
   "fill.after-write",
   "fill.after-present",
   "answer.before",
   "answer.after",
-  "channel.before-keep",
-  "channel.after-keep",
-  "expose.after-marker",
   "complete.before",
   "complete.after",
+  "expose.marked",
+  "withdraw.marked",
+  "channel.after-adopt",
+  "channel.before-keep",
+  "channel.after-keep",
+  "takeover.orphans",
 ] as const;
 
 export type Failpoint = (typeof failpoints)[number];
@@ -31,7 +36,7 @@ export type Failpoint = (typeof failpoints)[number];
 export const faults = [
   "answer-before-write",
   "forget-orphans",
-  "mark-after-mount",
+  "forget-mark",
   "skip-verification",
 ] as const;
 

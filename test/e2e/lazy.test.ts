@@ -38,8 +38,9 @@ function contentLayer(seed: string): Layer {
 }
 
 async function lazyImage(folder: string, name: string, layers: readonly Layer[], format: string) {
-  const source = join(folder, `${name}-source`);
-  const out = join(folder, `${name}-${format}`);
+  const stem = join(folder, name.replace(":", "-"));
+  const source = `${stem}-source`;
+  const out = `${stem}-${format}`;
   await writeLayout(source, makeImage(name, layers.map(packLayer)));
   await runCommand([binaryFile, "convert", source, out, "--format", format]);
   return layoutImage(out, name);

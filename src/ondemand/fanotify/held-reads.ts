@@ -11,6 +11,7 @@ import type { Logger } from "../../util/logger.ts";
 import type { Demand, LazyPack } from "../contract.ts";
 import { disposeEvent } from "./descriptors.ts";
 import type { FanotifyJournal, WatchedRead } from "./journal.ts";
+import { failpoint, hasFault } from "../../util/failpoint.ts";
 
 export interface HeldRead extends WatchedRead {
   readonly slot: number;
@@ -33,6 +34,9 @@ export interface HeldReadsOptions {
 const exposeTimeoutMs = 30_000;
 /** Between attempts to write an answer that the kernel did not take. */
 const answerRetryMs = 100;
+
+/** Descriptors that a process of ours may have had. */
+const lostNumbersMax = 2 ** 16;
 
 type Verdict = 0 | typeof errnoNumber.inputOutput;
 
@@ -88,12 +92,23 @@ export class HeldReads {
     log.error({ fd, offsetBytes }, "cannot take over a read, which gets an error");
   }
 
+  /** The same for all there may be, where the journal is lost. */
+  refuseAll(): void {
+    const { group, log } = this.#options;
+    let reads = 0;
+    for (let fd = 0; fd < lostNumbersMax; fd++)
+      if (answerEvent(group, fd, errnoNumber.inputOutput)) reads += 1;
+    log.error({ reads }, "the journal of reads is lost: those that waited get an error");
+  }
+
   /** Tries until the kernel takes the answer, or says that nobody waits for it any more. */
   #answer(read: HeldRead, verdict: Verdict): void {
     if (this.#isAbandoned) return;
     const { group, journal, plug, log } = this.#options;
     try {
+      failpoint("answer.before");
       answerEvent(group, read.fd, verdict);
+      failpoint("answer.after");
     } catch (error) {
       log.error({ reason: describeError(error) }, "cannot answer the kernel; trying again");
       setTimeout(() => this.#answer(read, verdict), answerRetryMs);
@@ -143,6 +158,7 @@ export class HeldReads {
     const { packId, pieces } = pack;
     // What lies behind the last piece is zeros, and there.
     const wanted = Math.min(lengthBytes, pieces.packBytes - offsetBytes);
+    if (hasFault("answer-before-write")) return;
     if (wanted > 0) await this.#options.demand({ packId, offsetBytes, lengthBytes: wanted });
   }
 }

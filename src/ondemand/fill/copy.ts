@@ -10,35 +10,35 @@ import { readFully, writeFully } from "./file-io.ts";
 
 const partBytes = MiB;
 
-/**
- * Fills a piece from any of the packs, itself included, and verifies it on the way.
- *
- * @returns false where none has it, or what it has is damaged
- */
-export async function copyFromOthers(
+export interface Copy {
+  readonly source: FillablePack;
+  readonly piece: number;
+}
+
+/** Who has the content of a piece, the pack itself included; undefined for nobody. */
+export function findCopy(
   packs: Iterable<FillablePack>,
   target: FillablePack,
   index: number,
-): Promise<boolean> {
+): Copy | undefined {
   const sha256 = target.pieces.sha256Of(index);
+  const sizeBytes = target.pieces.sizeOf(index);
   for (const source of packs) {
-    const found = source.findPresent(sha256);
-    if (found === undefined) continue;
-    using _open = source.use();
-    if (await copyPiece(source, found, target, index)) return true;
+    const piece = source.findPresent(sha256);
+    if (piece !== undefined && source.pieces.sizeOf(piece) === sizeBytes) return { source, piece };
   }
-  return false;
+  return undefined;
 }
 
-async function copyPiece(
-  source: FillablePack,
-  from: number,
+/** Fills a piece, verified on the way; false where the copy is damaged. */
+export async function copyPiece(
+  { source, piece: from }: Copy,
   target: FillablePack,
   to: number,
 ): Promise<boolean> {
+  using _open = source.use();
   const sha256 = target.pieces.sha256Of(to).slice();
   const sizeBytes = target.pieces.sizeOf(to);
-  if (source.pieces.sizeOf(from) !== sizeBytes) return false;
   const buffer = Buffer.allocUnsafeSlow(Math.min(sizeBytes, partBytes));
   const hasher = new Bun.CryptoHasher("sha256");
   for (let at = 0; at < sizeBytes; at += buffer.length) {

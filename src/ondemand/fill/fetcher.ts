@@ -18,8 +18,8 @@ import type { FillablePack } from "../fillable-pack.ts";
 import type { AheadPolicy } from "./ahead-policy.ts";
 import type { FillCounts } from "./counts.ts";
 import type { Failure } from "./fetch-queue.ts";
-import type { FillJob } from "./fill-job.ts";
 import type { FillThreads } from "./fill-threads.ts";
+import { jobPieces } from "./job-pieces.ts";
 import { fillLargePiece } from "./large-piece.ts";
 import { isLarge, type Span } from "./span.ts";
 
@@ -39,7 +39,7 @@ export interface Fetch {
   readonly priority: Priority;
   readonly signal: AbortSignal;
   /** These pieces are in the pack, verified. */
-  readonly onDone: (pieces: readonly number[]) => void;
+  readonly onDone: (pieces: ArrayLike<number> & Iterable<number>) => void;
 }
 
 export class Fetcher {
@@ -66,13 +66,14 @@ export class Fetcher {
     let isMismatch = false;
     let failure: Failure | undefined;
     const check = async (bytes: Uint8Array, host: string): Promise<void> => {
-      const job = jobOf(pack, span, missing, bytes);
+      const pieces = jobPieces(pack.pieces, span, missing);
+      const job = { file: pack.file, bytes, pieces };
       const result = await this.#options.threads.run(job, priority).catch((error: unknown) => {
         failure = { kind: "local", error };
       });
       if (result === undefined) return;
       onDone(result.done);
-      missing = result.mismatched;
+      missing = [...result.mismatched];
       isMismatch = missing.length > 0;
       if (isMismatch) throw this.#mismatch(pack, missing, host);
     };
@@ -136,28 +137,6 @@ export class Fetcher {
       remedy: "check the registry and the proxies in front of it",
     });
   }
-}
-
-function jobOf(
-  { file, pieces: map }: FillablePack,
-  { offsetBytes }: Span,
-  pieces: readonly number[],
-  bytes: Uint8Array,
-): FillJob {
-  const described = pieces.map((index) => {
-    const piece = map.at(index);
-    return {
-      piece: index,
-      packOffsetBytes: piece.packOffsetBytes,
-      sizeBytes: piece.sizeBytes,
-      // A thread would be sent the whole map with a part of it.
-      sha256: piece.sha256.slice(),
-      innerOffsetBytes: piece.innerOffsetBytes,
-      offsetBytes: piece.blobOffsetBytes - offsetBytes,
-      compressedBytes: piece.compressedBytes,
-    };
-  });
-  return { file, bytes, pieces: described };
 }
 
 /** @param error of the client, or of this machine */

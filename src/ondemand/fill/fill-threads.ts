@@ -40,9 +40,9 @@ export class FillThreads {
 
   /** As `runFillJob`. */
   run(job: FillJob, level: Priority): Promise<FillResult> {
-    const sizeBytes = job.pieces.reduce((sum, piece) => sum + piece.sizeBytes, 0);
-    const innerBytes = job.pieces.at(-1)?.innerOffsetBytes ?? 0;
-    if (sizeBytes + innerBytes <= hereBytesMax) return runFillJob(job);
+    const { sizeBytes, innerOffsetBytes } = job.pieces;
+    const contentBytes = sizeBytes.reduce((sum, size) => sum + size, innerOffsetBytes.at(-1) ?? 0);
+    if (contentBytes <= hereBytesMax) return runFillJob(job);
     const kind = level === priority.demand ? "demand" : "ahead";
     return new Promise((resolve) => {
       this.#waiting[kind].push({ job, resolve });

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers/promises";
 import { AppError, describeError } from "../../errors.ts";
 import type { Clock } from "../../registry/clock.ts";
 import { formatReference } from "../../registry/reference.ts";
@@ -13,7 +14,7 @@ import type { Logger } from "../../util/logger.ts";
 import { type Demand, priority, type ReadRequest } from "../contract.ts";
 import type { PrefetchRequest, Prefetching } from "../control.ts";
 import type { FillablePack } from "../fillable-pack.ts";
-import { copyFromOthers } from "./copy.ts";
+import { copyPiece, findCopy } from "./copy.ts";
 import type { FillCounts } from "./counts.ts";
 import { failureOf, type Fetcher } from "./fetcher.ts";
 import type { Failure, FetchQueue, Work } from "./fetch-queue.ts";
@@ -22,6 +23,8 @@ import { spansOf } from "./span.ts";
 
 /** How often it is looked whether somebody's time is over, or a pause. */
 const tickMs = 250;
+/** Between two, whoever else has something to do is let in. */
+const lookupsAtOnce = 128;
 
 export interface FillerOptions {
   readonly queue: FetchQueue;
@@ -168,7 +171,7 @@ export class Filler {
     const { signal } = this.#packs.get(pack.packId)?.cancellation ?? new AbortController();
     const missing = await this.#copy(work);
     const limits = { gapBytes: this.#options.gapBytes, spanBytesMax: work.bytes };
-    const onDone = (pieces: readonly number[]) => this.#note(work, pieces);
+    const onDone = (pieces: Iterable<number>) => this.#note(work, pieces);
     let failure: Failure | undefined;
     for (const span of spansOf(pack.pieces, missing, limits)) {
       if (signal.aborted) break;
@@ -183,8 +186,11 @@ export class Filler {
     const { pack, pieces } = work;
     const packs = [...this.#packs.values()].map((filling) => filling.pack);
     const missing: number[] = [];
-    for (const piece of pieces) {
-      if (await copyFromOthers(packs, pack, piece)) {
+    for (const [count, piece] of pieces.entries()) {
+      // Hundreds of packs are asked for each of thousands of pieces.
+      if ((count + 1) % lookupsAtOnce === 0) await setImmediate();
+      const found = findCopy(packs, pack, piece);
+      if (found !== undefined && (await copyPiece(found, pack, piece))) {
         this.#options.counts.copiedBytes += pack.pieces.sizeOf(piece);
         this.#note(work, [piece]);
       } else missing.push(piece);
@@ -192,16 +198,16 @@ export class Filler {
     return missing;
   }
 
-  #note({ pack, priority: level }: Work, pieces: readonly number[]): void {
+  #note({ pack, priority: level }: Work, pieces: Iterable<number>): void {
     const { counts, queue, clock } = this.#options;
-    for (const piece of pieces) {
-      pack.markPresent(piece);
-      const sizeBytes = pack.pieces.sizeOf(piece);
-      counts.filledBytes += sizeBytes;
-      pack.rate.note(sizeBytes, clock.nowMs());
-    }
+    const beforeBytes = pack.presentBytes;
+    const beforePieces = pack.presentPieces;
+    for (const piece of pieces) pack.markPresent(piece);
+    const bytes = pack.presentBytes - beforeBytes;
+    counts.filledBytes += bytes;
+    pack.rate.note(bytes, clock.nowMs());
     pack.reason = undefined;
-    if (level === priority.prefetch) counts.prefetchedPieces += pieces.length;
+    if (level === priority.prefetch) counts.prefetchedPieces += pack.presentPieces - beforePieces;
     queue.answer(pack);
   }
 

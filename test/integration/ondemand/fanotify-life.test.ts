@@ -3,7 +3,7 @@
  * opened, packs that nobody watched, and no events of a pack that is complete.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { answerEvent, eventAt, readEvents, unwatchFile, watchFile } from "../../../ffi/fanotify.ts";
@@ -83,12 +83,29 @@ function closeLast(): Promise<void> | undefined {
 }
 
 function waitForEvent(group: number, buffer: Uint8Array): number {
-  new Waiter([group]).wait(eventTimeoutMs);
+  using waiter = new Waiter(group);
+  waiter.wait(eventTimeoutMs);
   return readEvents(group, buffer);
 }
 
 function viewOfBytes(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Exposed and mounted; then all who had the group are gone, and `other` was read as zeros. */
+async function readUnwatched(): Promise<void> {
+  await (await openBackend()).expose(fixture.layer.pack);
+  writeFileSync(exposedMarker(fixture.path("packs"), testPackId), "");
+  fixture.mountAt(fixture.layer.pack.path, mode);
+  await closeLast();
+  keeper.die();
+  const bytes = await readFile(fixture.mounted("other"));
+  expect(bytes.equals(Buffer.alloc(bytes.length))).toBe(true);
+}
+
+/** How many this process has. */
+function descriptors(): number {
+  return readdirSync("/proc/self/fd").length;
 }
 
 describe("a process that died", () => {
@@ -126,6 +143,21 @@ describe("a process that died", () => {
     expect(await fixture.read("large", "inOrder").report).toEqual(fixture.allRightOf("large"));
   });
 
+  test("and whose journal is lost leaves nobody waiting", async () => {
+    const group = await openGroup(fixture.root, keeper);
+    watchFile(group.fd, fixture.layer.pack.path);
+    fixture.mountAt(fixture.layer.pack.path, mode);
+    const reader = fixture.read("large", "inOrder", { failuresMax: 10 });
+    const area = group.journal.area(0);
+    waitForEvent(group.fd, area);
+    for (const fd of [eventAt(viewOfBytes(area), 0)!.fd, group.fd, group.lock]) close(fd);
+    rmSync(group.journalPath);
+
+    await (await openBackend()).expose(fixture.layer.pack);
+    const { bytes } = fixture.allRightOf("large");
+    expect(await reader.report).toMatchObject({ bytes, wrongReads: 0 });
+  });
+
   test("has its reads go on with the next one, which died as well, and the one after", async () => {
     const { asked } = fixture.source.hold();
     await (await openBackend()).expose(fixture.layer.pack);
@@ -160,17 +192,6 @@ describe("a complete pack", () => {
 });
 
 describe("a pack that nobody watched", () => {
-  /** Exposed and mounted; then all who had the group are gone, and `other` was read as zeros. */
-  async function readUnwatched(): Promise<void> {
-    await (await openBackend()).expose(fixture.layer.pack);
-    writeFileSync(exposedMarker(fixture.path("packs"), testPackId), "");
-    fixture.mountAt(fixture.layer.pack.path, mode);
-    await closeLast();
-    keeper.die();
-    const bytes = await readFile(fixture.mounted("other"));
-    expect(bytes.equals(Buffer.alloc(bytes.length))).toBe(true);
-  }
-
   test("is suspect, and read right from then on", async () => {
     await readUnwatched();
     const backend = await openBackend();
@@ -235,7 +256,6 @@ describe("openFanotifyBackend()", () => {
   });
 
   test("leaves no descriptor, and no mount", async () => {
-    const descriptors = () => readdirSync("/proc/self/fd").length;
     const before = descriptors();
     await openBackend();
     expect(descriptors()).toBeGreaterThan(before);
