@@ -38,7 +38,7 @@ export interface JsonEntries {
   readonly rest: unknown;
   readonly count: number;
   /** All elements, in order; throws SyntaxError where one is no JSON. */
-  elements(): Generator<unknown, void>;
+  readonly elements: () => Generator<unknown, void>;
 }
 
 /**
