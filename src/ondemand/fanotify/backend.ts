@@ -53,7 +53,7 @@ class FanotifyBackend implements LazyBackend {
     this.#descriptors = new EventDescriptors(lock, journalPath);
     const plug = lock;
     this.#held = new HeldReads({ group: fd, plug, journal, demand, log, watchedBefore: watched });
-    this.#suspects = new Suspects({ log, report: options.reportSuspect });
+    this.#suspects = new Suspects({ root: options.root, log, report: options.reportSuspect });
     this.#suspects.add(group.unwatched);
     this.#takeOver();
     this.#descriptors.occupyLow();
