@@ -29,6 +29,9 @@ import { Watches } from "./watches.ts";
 
 const readFile = promisify(read);
 
+/** Two answer several readers at once; more take memory and are not faster. */
+const threadsMax = Math.min(2, journalThreadsMax);
+
 /** As `OpenBackend`. To be called before any pack is opened. */
 export async function openFanotifyBackend(options: BackendOptions): Promise<LazyBackend> {
   return new FanotifyBackend(options, await openGroup(options.root, options.keeper));
@@ -63,7 +66,7 @@ class FanotifyBackend implements LazyBackend {
       packs: this.#packs.shared,
       watches: this.#watches.shared,
       plug,
-      threads: Math.min(options.threads, journalThreadsMax),
+      threads: Math.min(options.threads, threadsMax),
       pass: (message) => this.#receive(message),
       onCrash,
     });
