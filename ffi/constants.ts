@@ -8,6 +8,7 @@ const isArm64 = process.arch === "arm64";
 
 /** arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h. */
 export const syscallNumber = {
+  kcmp: isArm64 ? 272 : 312,
   mknodat: isArm64 ? 33 : 259,
   moveMount: 429,
   fsopen: 430,
@@ -50,6 +51,9 @@ export const mapFlag = { read: 1, shared: 1 } as const;
 /** include/uapi/linux/falloc.h */
 export const fallocateFlag = { keepSize: 1, punchHole: 2 } as const;
 
+/** include/uapi/asm-generic/mman-common.h */
+export const memoryAdvice = { dontNeed: 4 } as const;
+
 /** include/uapi/linux/fs.h */
 export const syncRangeFlag = { write: 2 } as const;
 export const seekWhence = { set: 0, data: 3, hole: 4 } as const;
@@ -59,11 +63,28 @@ export const lockOperation = { exclusive: 2, nonBlocking: 4, unlock: 8 } as cons
 
 /** Commands of fcntl(2), include/uapi/linux/fcntl.h, and kinds of leases. */
 export const fileControl = {
+  setDescriptorFlags: 2,
   setLease: 1024,
   duplicateCloseOnExec: 1030,
+  closeOnExec: 1,
   writeLease: 1,
   unlock: 2,
 } as const;
+
+/** include/linux/socket.h, include/uapi/linux/un.h */
+export const socketOption = {
+  unixFamily: 1,
+  datagram: 2,
+  closeOnExec: 0o2000000,
+  socketLevel: 1,
+  rights: 1,
+  noSignal: 0x4000,
+  /** `sun_path`, with the NUL at its end. */
+  pathBytesMax: 108,
+} as const;
+
+/** include/uapi/linux/kcmp.h */
+export const compareFiles = 0;
 
 /** include/uapi/linux/limits.h: bytes with the NUL. */
 export const pathBytesMax = 4096;
