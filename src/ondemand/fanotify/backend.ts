@@ -30,6 +30,9 @@ import { failpoint, hasFault } from "../../util/failpoint.ts";
 
 const readFile = promisify(read);
 
+/** Two answer several readers at once; more take memory and are not faster. */
+const threadsMax = Math.min(2, journalThreadsMax);
+
 /** As `OpenBackend`. To be called before any pack is opened. */
 export async function openFanotifyBackend(options: BackendOptions): Promise<LazyBackend> {
   return new FanotifyBackend(options, await openGroup(options.root, options.keeper));
@@ -54,7 +57,7 @@ class FanotifyBackend implements LazyBackend {
     this.#descriptors = new EventDescriptors(lock, journalPath);
     const plug = lock;
     this.#held = new HeldReads({ group: fd, plug, journal, demand, log, watchedBefore: watched });
-    this.#suspects = new Suspects({ log, report: options.reportSuspect });
+    this.#suspects = new Suspects({ root: options.root, log, report: options.reportSuspect });
     this.#suspects.add(group.unwatched);
     this.#takeOver();
     this.#descriptors.occupyLow();
@@ -64,7 +67,7 @@ class FanotifyBackend implements LazyBackend {
       packs: this.#packs.shared,
       watches: this.#watches.shared,
       plug,
-      threads: Math.min(options.threads, journalThreadsMax),
+      threads: Math.min(options.threads, threadsMax),
       pass: (message) => this.#receive(message),
       onCrash,
     });

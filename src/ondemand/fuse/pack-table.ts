@@ -15,11 +15,7 @@ import type { LazyPack } from "../contract.ts";
 import { pieceMapPath } from "../piece-map.ts";
 import { presencePaths } from "../presence.ts";
 
-<<<<<<< HEAD
 /** Pack ids are below this; each has a row, 60 bytes that cost nothing until they are used. */
-=======
-/** Pack ids are below this; each has a row, 64 bytes that cost nothing until they are used. */
->>>>>>> keeper
 export const rowsCount = 2 ** 15;
 
 /** `complete`: nothing is missing, the pieces are not looked at. */
