@@ -8,6 +8,7 @@ const isArm64 = process.arch === "arm64";
 
 /** arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h. */
 export const syscallNumber = {
+  kcmp: isArm64 ? 272 : 312,
   mknodat: isArm64 ? 33 : 259,
   moveMount: 429,
   fsopen: 430,
@@ -15,6 +16,7 @@ export const syscallNumber = {
   fsmount: 432,
   pidfdOpen: 434,
   pidfdGetfd: 438,
+  cachestat: 451,
 } as const;
 
 /** include/uapi/linux/fcntl.h: "the current directory"; ignored for absolute paths. */
@@ -49,6 +51,9 @@ export const mapFlag = { read: 1, shared: 1 } as const;
 /** include/uapi/linux/falloc.h */
 export const fallocateFlag = { keepSize: 1, punchHole: 2 } as const;
 
+/** include/uapi/asm-generic/mman-common.h */
+export const memoryAdvice = { dontNeed: 4 } as const;
+
 /** include/uapi/linux/fs.h */
 export const syncRangeFlag = { write: 2 } as const;
 export const seekWhence = { set: 0, data: 3, hole: 4 } as const;
@@ -58,11 +63,28 @@ export const lockOperation = { exclusive: 2, nonBlocking: 4, unlock: 8 } as cons
 
 /** Commands of fcntl(2), include/uapi/linux/fcntl.h, and kinds of leases. */
 export const fileControl = {
+  setDescriptorFlags: 2,
   setLease: 1024,
   duplicateCloseOnExec: 1030,
+  closeOnExec: 1,
   writeLease: 1,
   unlock: 2,
 } as const;
+
+/** include/linux/socket.h, include/uapi/linux/un.h */
+export const socketOption = {
+  unixFamily: 1,
+  datagram: 2,
+  closeOnExec: 0o2000000,
+  socketLevel: 1,
+  rights: 1,
+  noSignal: 0x4000,
+  /** `sun_path`, with the NUL at its end. */
+  pathBytesMax: 108,
+} as const;
+
+/** include/uapi/linux/kcmp.h */
+export const compareFiles = 0;
 
 /** include/uapi/linux/limits.h: bytes with the NUL. */
 export const pathBytesMax = 4096;
@@ -109,3 +131,33 @@ export const loopControl = {
 } as const;
 
 export const loopFlag = { readOnly: 1, autoclear: 4, directIo: 16 } as const;
+
+/** include/uapi/asm-generic/fcntl.h: `O_LARGEFILE`, which only 32-bit programs imply not. */
+export const largeFile = isArm64 ? 0o400000 : 0o100000;
+
+/** include/uapi/linux/fanotify.h; `preAccess` is in Linux 6.14 and newer. */
+export const fanotify = {
+  classPreContent: 8,
+  closeOnExec: 1,
+  nonBlocking: 2,
+  unlimitedQueue: 0x10,
+  unlimitedMarks: 0x20,
+  markAdd: 1,
+  markRemove: 2,
+  preAccess: 0x0010_0000,
+  version: 3,
+  infoRange: 6,
+  allow: 1,
+  deny: 2,
+  /** The errno of a denial stands in the upper byte of the answer. */
+  errnoShift: 24,
+} as const;
+
+/** include/uapi/linux/eventfd.h */
+export const eventFlag = { closeOnExec: 0o2000000 } as const;
+
+/** include/uapi/asm-generic/poll.h */
+export const pollEvent = { readable: 1 } as const;
+
+/** include/uapi/linux/fadvise.h */
+export const fileAdvice = { doNotNeed: 4 } as const;

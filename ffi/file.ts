@@ -45,6 +45,11 @@ export function close(fd: number): void {
   check(libc().close(fd), "close", `fd ${fd}`);
 }
 
+/** Makes `target` another descriptor of the open file, in the place of what it was: dup3(2). */
+export function duplicateTo(fd: number, target: number): void {
+  check(libc().dup3(fd, target, openFlag.closeOnExec), "dup3", `fd ${fd} to ${target}`);
+}
+
 export interface OpenFile {
   readonly fd: number;
   /** Of the very file that `fd` is. */

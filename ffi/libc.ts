@@ -21,7 +21,11 @@ function openFunctions() {
     __errno_location: { args: [], returns: "ptr" },
     clock_gettime: { args: ["i32", "ptr"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
+    dup3: { args: ["i32", "i32", "i32"], returns: "i32" },
+    eventfd: { args: ["u32", "i32"], returns: "i32" },
     fallocate: { args: ["i32", "i32", "i64", "i64"], returns: "i32" },
+    fanotify_init: { args: ["u32", "u32"], returns: "i32" },
+    fanotify_mark: { args: ["i32", "u32", "u64", "i32", "ptr"], returns: "i32" },
     fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
     flock: { args: ["i32", "i32"], returns: "i32" },
     getdents64: { args: ["i32", "ptr", "u64"], returns: long },
@@ -30,13 +34,19 @@ function openFunctions() {
     llistxattr: { args: ["ptr", "ptr", "u64"], returns: long },
     lseek: { args: ["i32", "i64", "i32"], returns: long },
     lsetxattr: { args: ["ptr", "ptr", "ptr", "u64", "i32"], returns: "i32" },
+    madvise: { args: ["ptr", "u64", "i32"], returns: "i32" },
     mmap: { args: ["ptr", "u64", "i32", "i32", "i32", "i64"], returns: "ptr" },
     mount: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
     munmap: { args: ["ptr", "u64"], returns: "i32" },
     openat: { args: ["i32", "ptr", "i32", "u32"], returns: "i32" },
+    pipe2: { args: ["ptr", "i32"], returns: "i32" },
+    poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
+    posix_fadvise: { args: ["i32", "i64", "i64", "i32"], returns: "i32" },
     pread: { args: ["i32", "ptr", "u64", "i64"], returns: long },
     read: { args: ["i32", "ptr", "u64"], returns: long },
     readlinkat: { args: ["i32", "ptr", "ptr", "u64"], returns: long },
+    sendmsg: { args: ["i32", "ptr", "i32"], returns: long },
+    socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     statx: { args: ["i32", "ptr", "i32", "u32", "ptr"], returns: "i32" },
     strerror: { args: ["i32"], returns: "cstring" },
     sync_file_range: { args: ["i32", "i64", "i64", "u32"], returns: "i32" },
@@ -51,7 +61,7 @@ function openFunctions() {
 /**
  * System calls that glibc 2.31 has no function for, as `syscall(number, ...)`, once per signature:
  * fsopen and its family; mknodat, which glibc exports since 2.33 only; pidfd_open and its family,
- * which it has since 2.36.
+ * which it has since 2.36; kcmp; and cachestat.
  */
 function openSyscalls() {
   return {
@@ -67,8 +77,14 @@ function openSyscalls() {
     moveMount: dlopen(library, {
       syscall: { args: ["i64", "i32", "ptr", "i32", "ptr", "u32"], returns: long },
     }).symbols.syscall,
+    cachestat: dlopen(library, {
+      syscall: { args: ["i64", "i32", "ptr", "ptr", "u32"], returns: long },
+    }).symbols.syscall,
     mknodat: dlopen(library, {
       syscall: { args: ["i64", "i32", "ptr", "u32", "u32"], returns: long },
+    }).symbols.syscall,
+    kcmp: dlopen(library, {
+      syscall: { args: ["i64", "i32", "i32", "i32", "u64", "u64"], returns: long },
     }).symbols.syscall,
     pidfdOpen: dlopen(library, {
       syscall: { args: ["i64", "i32", "u32"], returns: long },

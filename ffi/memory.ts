@@ -8,7 +8,9 @@
  */
 import { assert } from "../src/util/assert.ts";
 import type { ByteString } from "../src/util/byte-string.ts";
-import { pathBytesMax } from "./constants.ts";
+import { memoryAdvice, pathBytesMax } from "./constants.ts";
+import { check } from "./errno.ts";
+import { libc } from "./libc.ts";
 
 export function zeroed(sizeBytes: number): Buffer {
   return Buffer.from(new ArrayBuffer(sizeBytes));
@@ -44,4 +46,15 @@ export function scratchName(name: ByteString): Buffer {
   assert(isComponent && !name.includes("/") && !name.includes("\0"), "not a file name");
   nameScratch[nameScratch.write(name, 0, "latin1")] = 0;
   return nameScratch;
+}
+
+/**
+ * Takes the pages of a mapped file from this process; they stay in the page cache, and come back
+ * when they are looked at.
+ *
+ * @param mapped all that `Bun.mmap` returned, shared: anything else would lose its content
+ */
+export function releasePages(mapped: Uint8Array): void {
+  const result = libc().madvise(mapped, mapped.byteLength, memoryAdvice.dontNeed);
+  check(result, "madvise", `${mapped.byteLength} bytes`);
 }

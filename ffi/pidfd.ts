@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { fileControl, syscallNumber } from "./constants.ts";
+import { compareFiles, fileControl, syscallNumber } from "./constants.ts";
 import { check } from "./errno.ts";
 import { close } from "./file.ts";
 import { boundSyscalls, libc } from "./libc.ts";
@@ -36,7 +36,26 @@ export function duplicateFrom(pid: number, fd: number): number {
   }
 }
 
-/** A duplicate of a descriptor of this process, closed at exec. */
-export function duplicate(fd: number): number {
-  return check(libc().fcntl(fd, fileControl.duplicateCloseOnExec, 0), "fcntl", `fd ${fd}`);
+/**
+ * A duplicate of a descriptor of this process, closed at exec: the lowest number that is free, from
+ * `lowest` on.
+ */
+export function duplicate(fd: number, lowest = 0): number {
+  return check(libc().fcntl(fd, fileControl.duplicateCloseOnExec, lowest), "fcntl", `fd ${fd}`);
+}
+
+/**
+ * Whether two descriptors of this process are the same open file, as dup(2) makes them: kcmp(2).
+ * Throws a `SyscallError`: ENOSYS where the kernel is built without it.
+ */
+export function isSameFile(left: number, right: number): boolean {
+  const { pid } = process;
+  const order = boundSyscalls().kcmp(syscallNumber.kcmp, pid, pid, compareFiles, left, right);
+  return check(order, "kcmp", `fd ${left}`) === 0;
+}
+
+/** From now on the descriptor does not stay open in programs that this process starts. */
+export function setCloseOnExec(fd: number): void {
+  const { setDescriptorFlags, closeOnExec } = fileControl;
+  check(libc().fcntl(fd, setDescriptorFlags, closeOnExec), "fcntl", `fd ${fd}`);
 }

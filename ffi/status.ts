@@ -63,6 +63,8 @@ const statx = struct(256, [
 
 /** STATX_BASIC_STATS: what stat(2) has. */
 const basicStats = 0x7ff;
+/** STATX_INO. */
+const inodeOnly = 0x100;
 
 // One buffer per thread, and offsets as constants: a layer's walk decodes a million of these.
 const result = zeroed(statx.sizeBytes);
@@ -82,6 +84,13 @@ export function statOf(fd: number): FileStatus {
   const status = libc().statx(fd, emptyName, atFlag.emptyPath, basicStats, result);
   check(status, "statx", `fd ${fd}`);
   return decodeStatus();
+}
+
+/** The number of an open file in its file system: all that is asked for, and so all that is made. */
+export function inodeOf(fd: number): number {
+  const status = libc().statx(fd, emptyName, atFlag.emptyPath, inodeOnly, result);
+  if (status < 0) check(status, "statx", `fd ${fd}`);
+  return number64(at.ino);
 }
 
 function decodeStatus(): FileStatus {

@@ -14,7 +14,7 @@ import { tryCommand } from "./lib/process.ts";
 import { binaryFile, projectFolder, say, seconds } from "./lib/project.ts";
 
 /** The program, then an entry point for each kind of thread. */
-const entries = ["main", "worker", "decoder", "fuse-server"];
+const entries = ["main", "worker", "decoder", "filler-thread", "fuse-server", "fanotify-reader"];
 const distFolder = join(projectFolder, "dist");
 
 /** The version of package.json and, in a git checkout, the commit; `+` marks local changes. */

@@ -12,6 +12,7 @@ import { startApi, type ApiServer } from "./http/server.ts";
 import { createLogger } from "./log.ts";
 import { ContainerdClient } from "./rpc/containerd-client.ts";
 import { RpcServer } from "./rpc/server.ts";
+import { stopSignal } from "./stop-signal.ts";
 import { version } from "./version.ts";
 
 /** Calls under way at SIGTERM get this time; systemd waits 90 s by default. */
@@ -52,13 +53,4 @@ async function openApi(config: Config, node: Node): Promise<ApiServer | undefine
   if (config.api.address === null) return undefined;
   const app = createApp({ statistics: node.statistics, maintenance: node.maintenance });
   return startApi(app, config.api.address, node.paths.apiAddress);
-}
-
-/** Resolves at the first request to stop; a second one ends the process at once. */
-function stopSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) {
-      process.once(signal, () => resolve(signal));
-    }
-  });
 }

@@ -2,7 +2,7 @@
  * The failures a caller can meet, as a closed set of classes.
  *
  * The classes are containerd's (`errdefs`), because gRPC clients of ours branch on them. They are
- * mapped to gRPC codes in `rpc/status.ts` and to HTTP statuses in `http/app.ts`, nowhere else.
+ * mapped to gRPC codes in `rpc/status.ts` and to HTTP statuses in `http/errors.ts`, nowhere else.
  * A broken program is not in here: it throws `AssertionError` and becomes `internal`.
  *
  * @module

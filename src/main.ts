@@ -18,6 +18,7 @@ const mainCommand = defineCommand({
     recompress: async () => (await import("./cli/recompress.ts")).recompressCommand,
     convert: async () => (await import("./cli/convert.ts")).convertCommand,
     config: async () => (await import("./cli/config.ts")).configCommand,
+    dedupd: async () => (await import("./cli/dedupd.ts")).dedupdCommand,
     keeper: async () => (await import("./cli/keeper.ts")).keeperCommand,
   },
 });

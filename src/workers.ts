@@ -1,7 +1,7 @@
 /**
  * Worker threads: where everything runs that may block, so that gRPC never does.
  *
- * This file and `worker.ts` must lie in `src/` itself: in the compiled binary the URL of a worker
+ * This file and the entries must lie in `src/` itself: in the compiled binary the URL of a worker
  * is relative to the executable, not to the module that makes it.
  *
  * @module
@@ -17,7 +17,12 @@ interface OwnedThread extends WorkerThread {
   terminate(): void;
 }
 
+/** Threads of the layers' builders, and of dedupd, which know little and start quickly. */
+export type ThreadEntry = "worker" | "filler-thread";
+
 export interface WorkerPoolOptions {
+  /** Default: `worker`. */
+  readonly entry?: ThreadEntry;
   readonly threadsMax: number;
   /** An unused thread ends after this time. */
   readonly idleMs: number;
@@ -110,7 +115,8 @@ export class WorkerPool {
   }
 
   #start(): OwnedThread {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url).href);
+    const entry = this.#options.entry ?? "worker";
+    const worker = new Worker(new URL(`./${entry}.ts`, import.meta.url).href);
     const channel = new ThreadChannel(
       (message) => worker.postMessage(message),
       this.#options.handlers,

@@ -11,6 +11,7 @@ import { GiB, isPowerOfTwo, KiB, MiB } from "../util/bytes.ts";
 
 const chunkBytesMin = 4 * KiB;
 const chunkBytesMax = 64 * MiB;
+const coalesceBytesMax = 64 * MiB;
 
 const sizePattern = /^([0-9]+) ?(B|KiB|MiB|GiB)$/;
 const unitBytes: Readonly<Record<string, number>> = { B: 1, KiB, MiB, GiB };
@@ -112,6 +113,45 @@ export const configSchema = z.strictObject({
         .default(32 * MiB),
       /** How long after a deletion mostly dead bundles are looked for; null: never. */
       compaction_delay_ms: z.number().int().min(0).max(604_800_000).nullable().default(3_600_000),
+    })
+    .prefault({}),
+  lazy: z
+    .strictObject({
+      /** false: all layers are pulled as a whole, whatever their images say. */
+      enabled: z.boolean().default(true),
+      /** How the kernel asks for content that is not there; auto: the best that works. */
+      backend: z.enum(["auto", "fanotify", "fuse", "eager"]).default("auto"),
+      /** true: also tables of contents that no annotation of the manifest vouches for. */
+      allow_unverified_toc: z.boolean().default(false),
+      /** Fetch the rest of lazy layers: always, never, or while nobody waits for content. */
+      background: z.enum(["on", "off", "idle"]).default("on"),
+      /** Fetched a second for the rest, all layers together; null: as fast as it comes. */
+      background_bytes_per_second: size
+        .refine((bytes) => bytes >= KiB, "expected at least 1 KiB")
+        .nullable()
+        .default(null),
+      /** Pieces of a blob with at most this much between them are fetched by one request. */
+      coalesce_bytes: size
+        .refine((bytes) => bytes <= coalesceBytesMax, "expected at most 64 MiB")
+        .default(64 * KiB),
+      /** How long a reader waits for content before it gets EIO. */
+      read_timeout_ms: z.number().int().min(1000).max(86_400_000).default(300_000),
+      /** How long containerd waits for the decision whether a layer is lazy, and its image. */
+      claim_timeout_ms: z.number().int().min(100).max(600_000).default(30_000),
+      /** Whether the order of first reads is recorded, and used at the next start. */
+      trace: z.enum(["auto", "off"]).default("auto"),
+    })
+    .prefault({}),
+  dedupd: z
+    .strictObject({
+      /** Range requests to registries at the same time. */
+      workers: z.number().int().min(1).max(64).default(8),
+    })
+    .prefault({}),
+  prefetch: z
+    .strictObject({
+      /** The one folder whose files may be named as traces; null: no file may. */
+      trace_dir: absolutePath.nullable().default(null),
     })
     .prefault({}),
   mount: z

@@ -5,14 +5,17 @@
  */
 import { AppError, describeError } from "../errors.ts";
 import type { Logger } from "../util/logger.ts";
-import type { BackendName, ChannelKeeper, Demand, LazyBackend } from "./contract.ts";
+import type { BackendName, ChannelKeeper, Demand, LazyBackend, ReadRequest } from "./contract.ts";
 import { openEager } from "./eager.ts";
+import { openFanotifyBackend } from "./fanotify/backend.ts";
 import { openFuseBackend } from "./fuse/backend.ts";
 
 export interface BackendOptions {
   /** The root folder; lazy packs are in `packs` below it. */
   readonly root: string;
   readonly demand: Demand;
+  /** Somebody reads in order and will need these bytes soon; where the backend can tell. */
+  readonly prefetchAhead?: (window: ReadRequest) => void;
   /** Undefined: nobody keeps a channel open when this process ends. */
   readonly keeper: ChannelKeeper | undefined;
   readonly log: Logger;
@@ -29,6 +32,7 @@ export type OpenBackend = (options: BackendOptions) => Promise<LazyBackend>;
 
 /** In the order of preference. */
 const backends: readonly (readonly [BackendName, OpenBackend])[] = [
+  ["fanotify", openFanotifyBackend],
   ["fuse", openFuseBackend],
   ["eager", openEager],
 ];

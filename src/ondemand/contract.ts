@@ -53,6 +53,19 @@ export type Demand = (request: ReadRequest) => Promise<void>;
 
 export type BackendName = "fanotify" | "fuse" | "eager";
 
+/** A pack from which zeros may have been read, because no process of ours watched it. */
+export interface SuspectPack {
+  readonly packId: number;
+  /** The first process of each container that has it in its root. */
+  readonly users: readonly {
+    readonly pid: number;
+    readonly command: string;
+    readonly cgroup: string;
+  }[];
+  /** Pages of its images that may be zeros and could not be dropped, because they are mapped. */
+  readonly staleCachedPages: number;
+}
+
 /** How the kernel asks for bytes that are not there. */
 export interface LazyBackend {
   readonly name: BackendName;
@@ -66,6 +79,8 @@ export interface LazyBackend {
   complete(pack: LazyPack): Promise<void>;
   /** Nothing has the pack mounted any more; it is about to be closed. */
   withdraw(packId: number): Promise<void>;
+  /** Until they are withdrawn; backends that never give zeros have none. */
+  suspects?(): readonly SuspectPack[];
   /** Lets go of the kernel channel; who reads then waits for the next process that adopts it. */
   close(): Promise<void>;
 }

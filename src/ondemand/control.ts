@@ -17,12 +17,12 @@
  * @module
  */
 import { z } from "zod";
-import type { BackendName } from "./contract.ts";
+import type { BackendName, SuspectPack } from "./contract.ts";
 
 /** The longest that a request for events waits for one. */
 export const eventWaitMs = 30_000;
-/** A trace of an image names a few thousand pieces; a layer has at most four million. */
-const prefetchItemsMax = 2 ** 22;
+/** A trace of an image names a few thousand pieces. */
+const prefetchItemsMax = 2 ** 17;
 
 export interface Exposed {
   /** To be given to EROFS as the pack's device, or to be attached to a loop device. */
@@ -66,7 +66,10 @@ export const prefetchSchema = z.strictObject({
   /** All pieces that begin before this offset in the blob. */
   blobEndBytes: z.number().int().nonnegative().optional(),
   /** SHA-256 of pieces, hexadecimal; what is not of the pack is passed over. */
-  hashes: z.array(z.string().length(64)).max(prefetchItemsMax).optional(),
+  hashes: z
+    .array(z.string().regex(/^[0-9a-f]{64}$/))
+    .max(prefetchItemsMax)
+    .optional(),
 });
 
 export type PrefetchRequest = z.infer<typeof prefetchSchema>;
@@ -97,9 +100,8 @@ export interface FillCounters {
   readonly retries: number;
   /** Reads that failed because `lazy.read_timeout_ms` had passed. */
   readonly timeouts: number;
-  /** Pieces that were there before anybody asked, by prefetch; and those read since. */
+  /** Pieces that prefetch brought. */
   readonly prefetchedPieces: number;
-  readonly usedPrefetchedPieces: number;
 }
 
 export interface DedupdStatus {
@@ -115,6 +117,8 @@ export interface DedupdStatus {
   readonly queued: { readonly demand: number; readonly prefetch: number };
   /** Range requests on their way. */
   readonly inFlight: number;
+  /** Packs from which zeros may have been read. */
+  readonly suspects: readonly SuspectPack[];
   /** Why nothing is fetched in the background: memory is short, somebody reads; absent if it is. */
   readonly backgroundPaused?: string;
   readonly counters: FillCounters;
@@ -144,4 +148,16 @@ export interface DedupdEvents {
   readonly events: readonly DedupdEvent[];
   /** What to ask for next. */
   readonly last: number;
+}
+
+/** What the API can be asked, in the process that answers. */
+export interface DedupdControl {
+  expose(packId: number): Promise<string>;
+  withdraw(packId: number): Promise<void>;
+  packs(): PackStatus[];
+  /** Throws `not_found`. */
+  pack(packId: number): PackStatus;
+  prefetch(packId: number, request: PrefetchRequest): Prefetching;
+  status(): Promise<DedupdStatus>;
+  events(after: number): Promise<DedupdEvents>;
 }

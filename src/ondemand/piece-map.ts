@@ -9,7 +9,8 @@
  *
  * @module
  */
-import { AppError } from "../errors.ts";
+import { releasePages } from "../../ffi/memory.ts";
+import { AppError, describeError } from "../errors.ts";
 import type { LazyFormat } from "../lazy/model.ts";
 import { assert } from "../util/assert.ts";
 import { alignUp } from "../util/bytes.ts";
@@ -98,6 +99,13 @@ function writeRecord(view: DataView, start: number, piece: Piece): void {
   new Uint8Array(view.buffer).set(piece.sha256, start + field.sha);
 }
 
+function damaged(name: string, cause?: unknown): AppError {
+  const reason = cause === undefined ? "" : `: ${describeError(cause)}`;
+  return new AppError("data_loss", `"${name}" is damaged${reason}`, {
+    remedy: "remove the images that use the layer and pull them again",
+  });
+}
+
 /** `<id>.pieces`, of the pack at `path`, `<id>.pack`. */
 export function pieceMapPath(path: string): string {
   return path.replace(/\.pack$/, ".pieces");
@@ -129,11 +137,7 @@ export class PieceMap {
    */
   constructor(bytes: Uint8Array, name: string, isVerified = false) {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    if (!isVerified && !isWhole(bytes, view)) {
-      throw new AppError("data_loss", `"${name}" is damaged`, {
-        remedy: "remove the images that use the layer and pull them again",
-      });
-    }
+    if (!isVerified && !isWhole(bytes, view)) throw damaged(name);
     this.#bytes = bytes;
     this.#view = view;
     this.length = view.getUint32(at.count, true);
@@ -143,6 +147,27 @@ export class PieceMap {
     this.origin = JSON.parse(new TextDecoder().decode(json)) as PieceOrigin;
     this.#recordsAt = alignUp(headerBytes + originBytes, 8);
     this.#orderAt = this.#recordsAt + this.length * recordBytes;
+    const wholeBytes = this.#orderAt + this.length * 4 + sha256Bytes;
+    assert(wholeBytes === bytes.length, "the map has its own size");
+  }
+
+  /** Maps `<id>.pieces` beside the pack at `packPath`. Throws as the constructor does. */
+  static open(packPath: string): PieceMap {
+    const path = pieceMapPath(packPath);
+    let bytes: Uint8Array;
+    try {
+      bytes = Bun.mmap(path, { shared: true });
+    } catch (cause) {
+      throw damaged(path, cause);
+    }
+    const map = new PieceMap(bytes, path);
+    map.release();
+    return map;
+  }
+
+  /** Lets go of the memory that reading the map took; what is read again comes from the file. */
+  release(): void {
+    releasePages(this.#bytes);
   }
 
   at(index: number): Piece {
@@ -153,8 +178,8 @@ export class PieceMap {
       sizeBytes: this.sizeOf(index),
       sha256: this.#bytes.subarray(sha, sha + sha256Bytes),
       blobOffsetBytes: this.blobOffsetOf(index),
-      compressedBytes: this.#view.getUint32(start + field.compressed, true),
-      innerOffsetBytes: this.#view.getUint32(start + field.inner, true),
+      compressedBytes: this.compressedBytesOf(index),
+      innerOffsetBytes: this.innerOffsetOf(index),
     };
   }
 
@@ -169,7 +194,21 @@ export class PieceMap {
   }
 
   blobOffsetOf(index: number): number {
-    return Number(this.#view.getBigUint64(this.#record(index) + field.blobOffset, true));
+    const start = this.#record(index) + field.blobOffset;
+    return this.#view.getUint32(start + 4, true) * 2 ** 32 + this.#view.getUint32(start, true);
+  }
+
+  compressedBytesOf(index: number): number {
+    return this.#view.getUint32(this.#record(index) + field.compressed, true);
+  }
+
+  innerOffsetOf(index: number): number {
+    return this.#view.getUint32(this.#record(index) + field.inner, true);
+  }
+
+  /** As in the file: it must not be kept, nor posted to a thread. */
+  sha256Of(index: number): Uint8Array {
+    return this.#hashOf(index);
   }
 
   /** The pieces that hold any of the bytes: `[first, end)`. */
@@ -181,8 +220,8 @@ export class PieceMap {
     return [first, this.#lowerBound(offsetBytes + lengthBytes)];
   }
 
-  /** A piece with this content; undefined for none. */
-  find(sha256: Uint8Array): number | undefined {
+  /** A piece with this content that `accepts` takes; undefined for none. */
+  find(sha256: Uint8Array, accepts: (piece: number) => boolean = () => true): number | undefined {
     let low = 0;
     let high = this.length;
     while (low < high) {
@@ -190,9 +229,12 @@ export class PieceMap {
       if (Buffer.compare(this.#hashOf(this.#ordered(middle)), sha256) < 0) low = middle + 1;
       else high = middle;
     }
-    if (low === this.length) return undefined;
-    const index = this.#ordered(low);
-    return Buffer.compare(this.#hashOf(index), sha256) === 0 ? index : undefined;
+    for (; low < this.length; low++) {
+      const index = this.#ordered(low);
+      if (Buffer.compare(this.#hashOf(index), sha256) !== 0) break;
+      if (accepts(index)) return index;
+    }
+    return undefined;
   }
 
   /** The first piece that begins at the offset or behind it. */

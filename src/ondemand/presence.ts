@@ -10,11 +10,10 @@
  *
  * @module
  */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync } from "node:fs";
-import { ftruncateSync, writeSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { open, rename } from "node:fs/promises";
 import { dirname } from "node:path";
-import { AppError } from "../errors.ts";
-import { syncFolder } from "../util/sync-folder.ts";
+import { AppError, describeError } from "../errors.ts";
 
 const headerBytes = 64;
 const bootIdPath = "/proc/sys/kernel/random/boot_id";
@@ -65,18 +64,30 @@ export class Presence extends PresenceBits {
   /**
    * @param packPath of the pack, whose files lie beside it
    * @param count of its pieces
-   * @throws AppError `data_loss` where a file has another size than the pieces need
+   * @throws AppError `data_loss` where a file cannot be read, has another size than the pieces
+   *   need, or tells of pieces that the pack does not have
    */
   static open(packPath: string, count: number): Presence {
     const { have, synced } = presencePaths(packPath);
     const sizeBytes = headerBytes + Math.ceil(count / 8);
     const bootId = readFileSync(bootIdPath, "latin1").trim();
-    if (!isOfThisBoot(have, bootId)) makeHave(have, bootId, readSynced(synced, sizeBytes));
-    const mapped = Bun.mmap(have, { shared: true });
+    if (!isOfThisBoot(have, bootId)) makeHave(have, bootId, readSynced(synced, count));
+    const mapped = mapFile(have);
     if (mapped.length !== sizeBytes) {
       throw new AppError("data_loss", `"${have}" has ${mapped.length} bytes, not ${sizeBytes}`);
     }
+    checkTail(mapped.subarray(headerBytes), count, have);
     return new Presence(mapped, synced, count);
+  }
+
+  /** What `open` would find, for who only looks: nothing is written. */
+  static read(packPath: string, count: number): (piece: number) => boolean {
+    const { have, synced } = presencePaths(packPath);
+    const bootId = readFileSync(bootIdPath, "latin1").trim();
+    const bits = isOfThisBoot(have, bootId)
+      ? readFileSync(have).subarray(headerBytes)
+      : readSynced(synced, count);
+    return (piece) => ((bits[piece >>> 3] ?? 0) & (1 << (piece & 7))) !== 0;
   }
 
   /** Call after the content is in the pack. */
@@ -84,47 +95,82 @@ export class Presence extends PresenceBits {
     this.bits[piece >>> 3]! |= 1 << (piece & 7);
   }
 
+  /** How many pieces are there. */
+  get presentCount(): number {
+    let count = 0;
+    for (const byte of this.bits) count += onesOf[byte]!;
+    return count;
+  }
+
   /** A copy of the bits, to be given to `writeSynced` after the pack was synced. */
   snapshot(): Uint8Array {
     return Uint8Array.from(this.bits);
   }
 
-  /** Makes the next boot begin with these bits. */
-  writeSynced(bits: Uint8Array): void {
-    replaceFile(this.#syncedPath, bits);
+  /**
+   * Makes the next boot begin with these bits; one call at a time. All or nothing, also when the
+   * machine stops in between.
+   */
+  async writeSynced(bits: Uint8Array): Promise<void> {
+    const temporary = `${this.#syncedPath}.new`;
+    const file = await open(temporary, "w", 0o600);
+    try {
+      await file.writeFile(bits);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, this.#syncedPath);
+    const folder = await open(dirname(this.#syncedPath), "r");
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
   }
 }
+
+const onesOf = Uint8Array.from(
+  { length: 256 },
+  (_, byte) => byte.toString(2).replaceAll("0", "").length,
+);
 
 function isOfThisBoot(path: string, bootId: string): boolean {
   if (!existsSync(path)) return false;
   return readFileSync(path).subarray(0, bootId.length).toString("latin1") === bootId;
 }
 
-function readSynced(path: string, sizeBytes: number): Uint8Array {
-  const bits = new Uint8Array(sizeBytes - headerBytes);
+function readSynced(path: string, count: number): Uint8Array {
+  const bits = new Uint8Array(Math.ceil(count / 8));
   if (!existsSync(path)) return bits;
   const found = readFileSync(path);
-  if (found.length === bits.length) return found;
-  throw new AppError("data_loss", `"${path}" has ${found.length} bytes, not ${bits.length}`);
+  if (found.length !== bits.length) {
+    throw new AppError("data_loss", `"${path}" has ${found.length} bytes, not ${bits.length}`);
+  }
+  checkTail(found, count, path);
+  return found;
+}
+
+/** Bits behind the last piece are 0. */
+function checkTail(bits: Uint8Array, count: number, name: string): void {
+  const unused = (count & 7) === 0 ? 0 : 0xff & (0xff << (count & 7));
+  if (((bits.at(-1) ?? 0) & unused) === 0) return;
+  throw new AppError("data_loss", `"${name}" tells of more than ${count} pieces`);
+}
+
+function mapFile(path: string): Uint8Array {
+  try {
+    return Bun.mmap(path, { shared: true });
+  } catch (cause) {
+    throw new AppError("data_loss", `Cannot map "${path}": ${describeError(cause)}`, { cause });
+  }
 }
 
 function makeHave(path: string, bootId: string, bits: Uint8Array): void {
   const header = new Uint8Array(headerBytes);
   header.set(new TextEncoder().encode(bootId));
-  replaceFile(path, Buffer.concat([header, bits]));
-}
-
-/** All or nothing, also when the machine stops in between. */
-function replaceFile(path: string, bytes: Uint8Array): void {
+  // Not synced: nothing of it is believed after the machine stopped.
   const temporary = `${path}.new`;
-  const file = openSync(temporary, "w", 0o600);
-  try {
-    ftruncateSync(file, bytes.length);
-    writeSync(file, bytes, 0, bytes.length, 0);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
+  writeFileSync(temporary, Buffer.concat([header, bits]), { mode: 0o600 });
   renameSync(temporary, path);
-  syncFolder(dirname(path));
 }

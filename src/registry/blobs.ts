@@ -6,7 +6,7 @@
 import { parseDigest } from "../containerd/descriptor.ts";
 import { AppError } from "../errors.ts";
 import type { Calls, Target } from "./calls.ts";
-import type { BlobDescriptor, CallOptions, Reference } from "./contract.ts";
+import type { BlobDescriptor, CallOptions, RangeOptions, Reference } from "./contract.ts";
 import type { RegistryHost } from "./hosts.ts";
 import type { HttpAnswer } from "./http.ts";
 import { continuationsMax, rangeBytesMax } from "./limits.ts";
@@ -47,7 +47,7 @@ export class Blobs {
     reference: Reference,
     digest: string,
     range: ByteRange,
-    options: CallOptions,
+    { check, ...options }: RangeOptions,
   ): Promise<Uint8Array> {
     checkDigest(digest);
     checkRange(range);
@@ -61,6 +61,7 @@ export class Blobs {
         bytes.set(piece, at);
         at += piece.length;
       }
+      await check?.(bytes, subject.host);
       return bytes;
     };
     return this.#calls.ask(reference, digest, "pull", attempt, options);

@@ -40,6 +40,16 @@ export interface CallOptions {
 /** What names a blob and bounds what is read of it; a layer's or config's `Descriptor` is one. */
 export type BlobDescriptor = Pick<Descriptor, "digest" | "sizeBytes">;
 
+export interface RangeOptions extends CallOptions {
+  /**
+   * Looks at what a server sent before it is taken. Where it rejects with `data_loss`, the next
+   * server is asked, and this one after the others for a while.
+   *
+   * @param host `host[:port]` of the server
+   */
+  readonly check?: (bytes: Uint8Array, host: string) => Promise<void>;
+}
+
 export interface UploadOptions extends CallOptions {
   /** A repository of the same registry that has the blob: nothing is sent where that is granted. */
   readonly mountFrom?: string;
@@ -79,7 +89,7 @@ export interface RegistryClient {
     digest: string,
     offsetBytes: number,
     lengthBytes: number,
-    options?: CallOptions,
+    options?: RangeOptions,
   ): Promise<Uint8Array>;
 
   /** Whether the repository has the blob. */

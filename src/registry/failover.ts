@@ -73,7 +73,7 @@ export class Failover {
 
   #judge(host: RegistryHost, error: RegistryError): RegistryError {
     if (error.code === "cancelled") throw error;
-    if (error.isTransient) this.noteFailure(host);
+    if (error.isTransient || error.code === "data_loss") this.noteFailure(host);
     return error;
   }
 

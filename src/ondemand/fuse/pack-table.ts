@@ -16,7 +16,7 @@ import { pieceMapPath } from "../piece-map.ts";
 import { presencePaths } from "../presence.ts";
 
 /** Pack ids are below this; each has a row, 60 bytes that cost nothing until they are used. */
-const rowsCount = 2 ** 15;
+export const rowsCount = 2 ** 15;
 
 /** `complete`: nothing is missing, the pieces are not looked at. */
 export const packState = { absent: 0, exposed: 1, complete: 2 } as const;

@@ -1,17 +1,18 @@
 /**
- * A stand-in for dedupd: takes over the channel from the keeper, or opens it where the keeper has
- * none, gives it to the keeper, says so in a line, and waits to be killed.
+ * A stand-in for dedupd: takes over the channel from whoever keeps it, or opens it where nobody
+ * has one, has it kept, says so in a line, and waits to be killed.
  *
- * Parameters: the keeper's socket, the FIFO.
+ * Parameters: the keeper's socket, the FIFO; `renew`: opens a new channel in any case.
  */
 import { constants, openSync } from "node:fs";
 import { createLogger } from "../../../src/log.ts";
-import { KeeperClient } from "../../../src/ondemand/keeper-client.ts";
-import { keeperStarter } from "../../../src/ondemand/own-process.ts";
+import { notifyReady, openChannelKeeper } from "../../../src/ondemand/channel-keeper.ts";
 
-const [socketPath = "", path = ""] = process.argv.slice(2);
+const [socketPath = "", path = "", mode = ""] = process.argv.slice(2);
 const log = createLogger("silent");
-const keeper = new KeeperClient({ socketPath, start: keeperStarter(socketPath), log });
-const adopted = await keeper.adopt("fifo");
+const { keeper } = await openChannelKeeper({ socketPath, environment: process.env, log });
+const adopted = mode === "renew" ? undefined : await keeper.adopt("fifo");
 await keeper.keep("fifo", adopted ?? openSync(path, constants.O_WRONLY));
+notifyReady(process.env);
 process.stdout.write(adopted === undefined ? "opened\n" : "adopted\n");
+setInterval(() => {}, 2 ** 30);

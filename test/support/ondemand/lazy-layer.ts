@@ -60,7 +60,7 @@ export function makeLazyLayer(
   writeFileSync(path, "");
   truncateSync(path, packBytes);
   writeFileSync(pieceMapPath(path), mapOf(placed));
-  writeFileSync(join(folder, `${packId}.erofs`), imageOf(placed));
+  writeFileSync(join(folder, `${packId}.erofs`), imageOf(packId, placed));
   return openLazyLayer(folder, packId, files);
 }
 
@@ -132,7 +132,7 @@ function mapOf(placed: readonly Placed[]): Uint8Array {
 
 const attributes = { uid: 0, gid: 0, mtimeSeconds: 1, mtimeNanoseconds: 0, xattrs: noXattrs };
 
-function imageOf(placed: readonly Placed[]): Uint8Array {
+function imageOf(packId: number, placed: readonly Placed[]): Uint8Array {
   const addresses: number[] = [];
   const entries = new Map<ByteString, Inode>();
   for (const { name, content, offsetBytes } of placed) {
@@ -152,7 +152,7 @@ function imageOf(placed: readonly Placed[]): Uint8Array {
   }
   const mode = fileType.directory | 0o755;
   const plan = planImage(toFileTree({ ...attributes, type: "directory", mode, entries }), {
-    devices: [{ tag: "lazy", blocks: packBlocks, uniaddr }],
+    devices: [{ tag: `${packId}.pack`, blocks: packBlocks, uniaddr }],
     blockOf: (chunk) => addresses[chunk]!,
   });
   const image = Buffer.alloc(plan.blocks * blockSizeBytes);

@@ -40,8 +40,36 @@ describe("loadConfig()", () => {
         root: "/var/lib/containerd",
       },
       maintenance: { bytes_per_second: 32 * 1024 * 1024, compaction_delay_ms: 3_600_000 },
+      lazy: {
+        enabled: true,
+        backend: "auto",
+        allow_unverified_toc: false,
+        background: "on",
+        background_bytes_per_second: null,
+        coalesce_bytes: 64 * 1024,
+        read_timeout_ms: 300_000,
+        claim_timeout_ms: 30_000,
+        trace: "auto",
+      },
+      dedupd: { workers: 8 },
+      prefetch: { trace_dir: null },
       mount: { method: "auto", idle_timeout_ms: 10_000 },
     });
+  });
+
+  test("bounds what on-demand loading may take", () => {
+    const lazy = { background_bytes_per_second: "2 MiB", coalesce_bytes: 0, backend: "fuse" };
+    expect(load({ lazy }).lazy).toMatchObject({
+      background_bytes_per_second: 2 * 1024 * 1024,
+      coalesce_bytes: 0,
+      backend: "fuse",
+    });
+    expect(refusal({ lazy: { backend: "nbd" } })).toContain("lazy.backend");
+    expect(refusal({ lazy: { coalesce_bytes: "1 GiB" } })).toContain("at most 64 MiB");
+    expect(refusal({ lazy: { background_bytes_per_second: 1 } })).toContain("at least 1 KiB");
+    expect(refusal({ lazy: { read_timeout_ms: 0 } })).toContain("lazy.read_timeout_ms");
+    expect(refusal({ dedupd: { workers: 0 } })).toContain("dedupd.workers");
+    expect(refusal({ prefetch: { trace_dir: "traces" } })).toContain("an absolute path");
   });
 
   test("takes a tool by name or absolute path, and options that are options", () => {

@@ -1,0 +1,101 @@
+/**
+ * Exposes packs and withdraws them: the files, the filler and the backend, in the right order.
+ *
+ * @module
+ */
+import { AppError, describeError } from "../errors.ts";
+import { KeyedMutex } from "../util/keyed-mutex.ts";
+import type { Logger } from "../util/logger.ts";
+import type { LazyBackend } from "./contract.ts";
+import type { EventLog } from "./event-log.ts";
+import type { Filler } from "./fill/filler.ts";
+import type { FillablePack } from "./fillable-pack.ts";
+import type { PackStore } from "./pack-store.ts";
+import type { PackSyncer } from "./pack-syncer.ts";
+
+export interface ExposuresOptions {
+  readonly store: PackStore;
+  readonly filler: Filler;
+  readonly syncer: PackSyncer;
+  readonly events: EventLog;
+  readonly log: Logger;
+}
+
+export class Exposures {
+  readonly #options: ExposuresOptions;
+  readonly #locks = new KeyedMutex();
+  readonly #paths = new Map<number, string>();
+
+  constructor(options: ExposuresOptions) {
+    this.#options = options;
+  }
+
+  /** Exposes what was exposed when the last process ended: readers may wait already. */
+  async exposeAll(backend: LazyBackend): Promise<void> {
+    const exposed = this.#options.store.exposedBefore().map(async (packId) => {
+      try {
+        await this.expose(packId, backend);
+      } catch (error) {
+        const reason = describeError(error);
+        this.#options.log.error({ packId, reason }, "a lazy pack cannot be exposed again");
+      }
+    });
+    await Promise.all(exposed);
+  }
+
+  /** The path to mount; rejects with `not_found`, `data_loss`, or as the backend does. */
+  expose(packId: number, backend: LazyBackend): Promise<string> {
+    return this.#locks.run([String(packId)], async () => {
+      const known = this.#paths.get(packId);
+      if (known !== undefined) return known;
+      const pack = this.#open(packId);
+      this.#options.store.mark(packId);
+      const path = await backend.expose(pack);
+      this.#paths.set(packId, path);
+      this.#options.filler.open(packId);
+      if (pack.isSettled) await backend.complete(pack);
+      this.#options.syncer.note(pack);
+      return path;
+    });
+  }
+
+  withdraw(packId: number, backend: LazyBackend): Promise<void> {
+    // What the backend waits for, such as all content, would keep the lock.
+    this.#options.filler.remove(packId);
+    return this.#locks.run([String(packId)], async () => {
+      const { store, syncer } = this.#options;
+      const pack = store.get(packId);
+      this.#options.filler.remove(packId);
+      if (pack !== undefined) {
+        await backend.withdraw(packId);
+        this.#paths.delete(packId);
+        await syncer.flush(pack);
+      }
+      await store.close(packId);
+      store.unmark(packId);
+    });
+  }
+
+  /** Whether a backend serves the pack; else it is told of its end when it is exposed. */
+  isExposed(packId: number): boolean {
+    return this.#paths.has(packId);
+  }
+
+  #open(packId: number): FillablePack {
+    const { store, filler } = this.#options;
+    try {
+      const pack = store.open(packId);
+      filler.add(pack);
+      return pack;
+    } catch (error) {
+      if (error instanceof AppError && error.code === "data_loss") this.#noteDamage(packId, error);
+      throw error;
+    }
+  }
+
+  #noteDamage(packId: number, error: unknown): void {
+    const message = describeError(error);
+    this.#options.log.error({ packId, reason: message }, "a lazy pack is damaged");
+    this.#options.events.add({ kind: "failed", packId, image: "", message });
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * The fanotify backend: the kernel reads packs itself, and asks before each read as long as a pack
+ * is not complete (Linux 6.14). Only for images that are mounted from files: a loop device raises
+ * no events.
+ *
+ * When the last descriptor of the group is closed, the kernel lets all readers go on, with zeros.
+ * So the group is kept by another process (`ChannelKeeper`), and where that died as well, the
+ * packs that may have been read meanwhile are suspect (suspect.ts).
+ *
+ * @module
+ */
+import { read } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { close } from "../../../ffi/file.ts";
+import { unwatchFile, watchFile } from "../../../ffi/fanotify.ts";
+import { inodeOf, statOf } from "../../../ffi/status.ts";
+import { FanotifyReaders } from "../../fanotify-readers.ts";
+import type { BackendOptions } from "../backends.ts";
+import type { LazyBackend, LazyPack, SuspectPack } from "../contract.ts";
+import { PackTable } from "../fuse/pack-table.ts";
+import { EventDescriptors } from "./descriptors.ts";
+import type { PassedRead, PassedWindow } from "./event-reader.ts";
+import { type FanotifyGroup, openGroup } from "./group.ts";
+import { HeldReads } from "./held-reads.ts";
+import { journalThreadsMax } from "./journal.ts";
+import { Suspects } from "./suspects.ts";
+import { Watches } from "./watches.ts";
+
+const readFile = promisify(read);
+
+/** As `OpenBackend`. To be called before any pack is opened. */
+export async function openFanotifyBackend(options: BackendOptions): Promise<LazyBackend> {
+  return new FanotifyBackend(options, await openGroup(options.root, options.keeper));
+}
+
+class FanotifyBackend implements LazyBackend {
+  readonly name = "fanotify";
+  readonly #options: BackendOptions;
+  readonly #group: FanotifyGroup;
+  readonly #descriptors: EventDescriptors;
+  readonly #packs = new PackTable();
+  readonly #watches = new Watches();
+  readonly #held: HeldReads;
+  readonly #suspects: Suspects;
+  readonly #readers: FanotifyReaders;
+
+  constructor(options: BackendOptions, group: FanotifyGroup) {
+    this.#options = options;
+    this.#group = group;
+    const { fd, journal, journalPath, lock, watched } = group;
+    const { demand, log, onCrash } = options;
+    this.#descriptors = new EventDescriptors(lock, journalPath);
+    const plug = lock;
+    this.#held = new HeldReads({ group: fd, plug, journal, demand, log, watchedBefore: watched });
+    this.#suspects = new Suspects({ log, report: options.reportSuspect });
+    this.#suspects.add(group.unwatched);
+    this.#takeOver();
+    this.#descriptors.occupyLow();
+    this.#readers = new FanotifyReaders({
+      group: fd,
+      journalPath,
+      packs: this.#packs.shared,
+      watches: this.#watches.shared,
+      plug,
+      threads: Math.min(options.threads, journalThreadsMax),
+      pass: (message) => this.#receive(message),
+      onCrash,
+    });
+  }
+
+  async expose(pack: LazyPack): Promise<string> {
+    const { packId, path, file, presence } = pack;
+    if (this.#packs.has(packId)) return path;
+    const inode = inodeOf(file);
+    if (presence.isComplete) unwatchFile(this.#group.fd, path);
+    else await this.#watch(pack, inode);
+    this.#held.exposed(inode, pack);
+    return path;
+  }
+
+  async #watch(pack: LazyPack, inode: number): Promise<void> {
+    const { packId, path, file } = pack;
+    this.#packs.expose(pack, statOf(file).sizeBytes);
+    this.#watches.add(packId, inode);
+    try {
+      if (this.#group.watched.has(inode)) await this.#silence(pack);
+      else watchFile(this.#group.fd, path);
+    } catch (error) {
+      await this.withdraw(packId);
+      throw error;
+    }
+  }
+
+  /** Events that are on their way are still answered: the pack stays exposed. */
+  complete({ packId, path }: LazyPack): Promise<void> {
+    this.#packs.markComplete(packId);
+    unwatchFile(this.#group.fd, path);
+    return Promise.resolve();
+  }
+
+  async withdraw(packId: number): Promise<void> {
+    this.#held.withdrawn(packId);
+    this.#suspects.remove(packId);
+    if (!this.#packs.has(packId)) return;
+    unwatchFile(this.#group.fd, join(this.#options.root, "packs", `${packId}.pack`));
+    this.#watches.remove(packId);
+    await this.#packs.withdraw(packId);
+  }
+
+  suspects(): readonly SuspectPack[] {
+    return this.#suspects.list();
+  }
+
+  async close(): Promise<void> {
+    this.#suspects.close();
+    await this.#readers.stop();
+    this.#held.abandon();
+    for (const packId of this.#packs.ids()) await this.#packs.withdraw(packId);
+    this.#descriptors.release();
+    close(this.#group.fd);
+  }
+
+  /** Before the first event is read, whose descriptor could have the number of an orphan. */
+  #takeOver(): void {
+    const { journal, isAdopted } = this.#group;
+    if (!isAdopted) return;
+    const orphans = journal.takeOver();
+    for (const orphan of orphans) {
+      if (this.#descriptors.reserve(orphan.fd)) void this.#held.hold(orphan);
+      else this.#held.refuse(orphan);
+    }
+    const { length: reads } = orphans;
+    this.#options.log.info({ reads }, "took over the fanotify group and the reads it waits for");
+  }
+
+  #receive(message: PassedRead | PassedWindow): void {
+    if (message.kind === "read") void this.#held.hold(message);
+    else this.#options.prefetchAhead?.(message);
+  }
+
+  /**
+   * The file was opened while it was watched: what is written through it would raise events. So it
+   * is replaced by the descriptor of an event that we cause ourselves.
+   */
+  async #silence({ packId, file }: LazyPack): Promise<void> {
+    this.#watches.wantSilent(packId, file);
+    await readFile(file, Buffer.alloc(1), 0, 1, 0);
+    this.#watches.takeWanted(packId);
+  }
+}

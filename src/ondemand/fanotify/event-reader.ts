@@ -1,0 +1,165 @@
+/**
+ * A thread that answers the kernel: at once if all that is to be read is there, else it passes the
+ * event on. It gets no messages; what it has to know is in memory that all threads share.
+ *
+ * The order for each event: taken (the kernel notes it in the journal), answered, forgotten in the
+ * journal, closed. A process that ends between two of these leaves an event that is answered twice,
+ * which does no harm, never one that is not answered, nor an answer that meets another event.
+ *
+ * @module
+ */
+import { answerEvent, eventAt, forgetEvent } from "../../../ffi/fanotify.ts";
+import { type FanotifyEvent, nextEventPosition, readEvents } from "../../../ffi/fanotify.ts";
+import { duplicateTo } from "../../../ffi/file.ts";
+import { inodeOf } from "../../../ffi/status.ts";
+import { Waiter } from "../../../ffi/wake.ts";
+import { type CancelFlag, isCancelled } from "../../util/cancel-flag.ts";
+import { PackTable, type SharedTable } from "../fuse/pack-table.ts";
+import { PackViews } from "../fuse/pack-view.ts";
+import { disposeEvent } from "./descriptors.ts";
+import { FanotifyJournal, type WatchedRead } from "./journal.ts";
+import { ReadAhead, type Window } from "./read-ahead.ts";
+import { Watches } from "./watches.ts";
+
+export interface ReaderOptions {
+  readonly group: number;
+  /** Can be read once the thread is to end. */
+  readonly wake: number;
+  readonly stopFlag: CancelFlag;
+  readonly journalPath: string;
+  /** Which part of the journal is this thread's. */
+  readonly thread: number;
+  readonly packs: SharedTable;
+  readonly watches: SharedArrayBuffer;
+  /** Stands for numbers that are taken (descriptors.ts). */
+  readonly plug: number;
+}
+
+/** Somebody waits for bytes that are not there, or of a file nobody has exposed. */
+export interface PassedRead extends WatchedRead {
+  readonly kind: "read";
+  readonly slot: number;
+}
+
+/** Somebody reads in order and will soon need these. */
+export interface PassedWindow extends Window {
+  readonly kind: "ahead";
+  readonly packId: number;
+}
+
+/** How often it is looked whether a slot is free again, with thousands of readers waiting. */
+const fullIntervalMs = 10;
+const ourPid = process.pid;
+
+export class EventReader {
+  readonly #options: ReaderOptions;
+  readonly #post: (message: PassedRead | PassedWindow) => void;
+  readonly #packs: PackTable;
+  readonly #views = new PackViews();
+  readonly #watches: Watches;
+  readonly #journal: FanotifyJournal;
+  readonly #area: Uint8Array;
+  readonly #view: DataView;
+  readonly #readAheads = new Map<number, ReadAhead>();
+
+  constructor(options: ReaderOptions, post: (message: PassedRead | PassedWindow) => void) {
+    this.#options = options;
+    this.#post = post;
+    this.#packs = new PackTable(options.packs);
+    this.#watches = new Watches(options.watches);
+    this.#journal = new FanotifyJournal(options.journalPath);
+    this.#area = this.#journal.area(options.thread);
+    const { buffer, byteOffset, byteLength } = this.#area;
+    this.#view = new DataView(buffer, byteOffset, byteLength);
+  }
+
+  /** Serves until the stop flag is set. */
+  run(): void {
+    const { group, wake, stopFlag } = this.#options;
+    const waiter = new Waiter([group, wake]);
+    while (!isCancelled(stopFlag)) {
+      const filled = readEvents(group, this.#area);
+      if (filled === 0) waiter.wait();
+      else this.#serveAll(filled);
+    }
+  }
+
+  #serveAll(filled: number): void {
+    for (let position = 0; position < filled;) {
+      const event = eventAt(this.#view, position);
+      if (event === undefined) break;
+      position = nextEventPosition(this.#view, position);
+      if (event.fd >= 0) this.#serve(event);
+    }
+    this.#area.fill(0, 0, filled);
+  }
+
+  #serve(event: FanotifyEvent): void {
+    const inode = inodeOf(event.fd);
+    const packId = this.#watches.packOf(inode);
+    if (packId === undefined) this.#pass(event, inode);
+    else if (event.pid === ourPid && this.#giveSilent(packId, event)) this.#allow(event, inode);
+    else {
+      if (this.#isThere(packId, event)) this.#allow(event, inode);
+      else this.#pass(event, inode);
+      this.#lookAhead(packId, event);
+    }
+  }
+
+  #isThere(packId: number, { offsetBytes, lengthBytes }: FanotifyEvent): boolean {
+    const row = this.#packs.enter(packId);
+    if (row === undefined) return false;
+    try {
+      return this.#views.holds(row, offsetBytes, lengthBytes);
+    } finally {
+      this.#packs.leave(packId);
+    }
+  }
+
+  #allow(event: FanotifyEvent, inode: number): void {
+    try {
+      answerEvent(this.#options.group, event.fd, 0);
+    } catch {
+      // The main thread tries again, says why, and goes on trying.
+      this.#pass(event, inode);
+      return;
+    }
+    forgetEvent(this.#view, event.position);
+    disposeEvent(event.fd, this.#options.plug);
+  }
+
+  #pass({ fd, offsetBytes, lengthBytes, position }: FanotifyEvent, inode: number): void {
+    const read = { fd, inode, offsetBytes, lengthBytes };
+    const slot = this.#hold(read);
+    forgetEvent(this.#view, position);
+    this.#post({ kind: "read", ...read, slot });
+  }
+
+  #hold(read: WatchedRead): number {
+    for (;;) {
+      const slot = this.#journal.hold(this.#options.thread, read);
+      if (slot !== undefined) return slot;
+      Bun.sleepSync(fullIntervalMs);
+    }
+  }
+
+  /** The event's own descriptor raises no events: what the filler needs to write to the pack. */
+  #giveSilent(packId: number, { fd }: FanotifyEvent): boolean {
+    const wanted = this.#watches.takeWanted(packId);
+    if (wanted !== undefined) duplicateTo(fd, wanted);
+    return wanted !== undefined;
+  }
+
+  #lookAhead(packId: number, { offsetBytes, lengthBytes }: FanotifyEvent): void {
+    if (lengthBytes === Infinity) return;
+    let readAhead = this.#readAheads.get(packId);
+    if (readAhead === undefined) this.#readAheads.set(packId, (readAhead = new ReadAhead()));
+    const window = readAhead.observe(offsetBytes, lengthBytes);
+    if (window === undefined || this.#isAllThere(packId, window)) return;
+    this.#post({ kind: "ahead", packId, ...window });
+  }
+
+  #isAllThere(packId: number, window: Window): boolean {
+    return this.#isThere(packId, { fd: -1, pid: 0, position: 0, ...window });
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * The fanotify group: adopted from whoever kept it, or new. And what an adopted one brings along:
+ * files that are watched, and reads that nobody answered.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { openFlag } from "../../../ffi/constants.ts";
+import { close, open as openFile, tryLockExclusive } from "../../../ffi/file.ts";
+import { openFanotify } from "../../../ffi/fanotify.ts";
+import { AppError } from "../../errors.ts";
+import type { ChannelKeeper } from "../contract.ts";
+import { FanotifyJournal } from "./journal.ts";
+import { probeFanotify } from "./probe.ts";
+import { watchAgain } from "./unwatched-packs.ts";
+
+/** By which the keeper knows it. */
+const channelName = "fanotify";
+
+export interface FanotifyGroup {
+  readonly fd: number;
+  readonly journal: FanotifyJournal;
+  readonly journalPath: string;
+  /** Held as long as this process serves the group: two at once would answer for each other. */
+  readonly lock: number;
+  readonly isAdopted: boolean;
+  /** Inodes of files that were watched before this process opened them. */
+  readonly watched: ReadonlySet<number>;
+  /** Packs that may have been read while nobody watched them. */
+  readonly unwatched: readonly number[];
+}
+
+/**
+ * @param root in whose folder `packs` the packs lie
+ * To be called before any pack is opened.
+ *
+ * @throws SyscallError where the kernel has none; AppError `failed_precondition` where another
+ *   process serves it
+ */
+export async function openGroup(
+  root: string,
+  keeper: ChannelKeeper | undefined,
+): Promise<FanotifyGroup> {
+  using opened = new DisposableStack();
+  const journalPath = join(root, "fanotify.journal");
+  const lock = openFile(journalPath, openFlag.readWrite | openFlag.create);
+  opened.defer(() => close(lock));
+  if (!tryLockExclusive(lock))
+    throw new AppError("failed_precondition", `Another process has locked "${journalPath}"`);
+  const adopted = await keeper?.adopt(channelName);
+  if (adopted === undefined) await probeFanotify(root);
+  const fd = adopted ?? openFanotify();
+  opened.defer(() => close(fd));
+  const journal = new FanotifyJournal(journalPath);
+  if (adopted === undefined) {
+    // What an older group had to answer was answered by the kernel when that group ended.
+    journal.clear();
+    await keeper?.keep(channelName, fd);
+  }
+  const isAdopted = adopted !== undefined;
+  const { inodes: watched, open: unwatched } = isAdopted
+    ? { inodes: watchedInodes(fd), open: [] }
+    : watchAgain(fd, join(root, "packs"));
+  opened.move();
+  return { fd, journal, journalPath, lock, isAdopted, watched, unwatched };
+}
+
+/** As the kernel shows the marks of a group: proc_pid_fdinfo(5). */
+function watchedInodes(group: number): ReadonlySet<number> {
+  const text = readFileSync(`/proc/self/fdinfo/${group}`, "latin1");
+  const inodes = text.matchAll(/^fanotify ino:([0-9a-f]+) /gm);
+  return new Set([...inodes].map(([, digits = ""]) => Number.parseInt(digits, 16)));
+}

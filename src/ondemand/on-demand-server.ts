@@ -1,0 +1,191 @@
+/**
+ * dedupd put together: packs, what fills them, the backend; and what it can be asked.
+ *
+ * @module
+ */
+import type { Config } from "../config/schema.ts";
+import { AppError } from "../errors.ts";
+import type { RegistryClient } from "../registry/contract.ts";
+import { storePaths } from "../store/paths.ts";
+import { noteWork } from "../util/garbage.ts";
+import type { Logger } from "../util/logger.ts";
+import { version } from "../version.ts";
+import { chooseBackend, type ChosenBackend } from "./backends.ts";
+import { type ChannelKeeper, priority } from "./contract.ts";
+import type {
+  DedupdControl,
+  DedupdEvents,
+  DedupdStatus,
+  PackStatus,
+  Prefetching,
+  PrefetchRequest,
+} from "./control.ts";
+import { EventLog } from "./event-log.ts";
+import { Exposures } from "./exposures.ts";
+import { createFillEngine, type FillEngine } from "./fill/engine.ts";
+import type { FillablePack } from "./fillable-pack.ts";
+import { PackStore } from "./pack-store.ts";
+import { failedStatus, statusOf } from "./pack-status.ts";
+import { PackSyncer } from "./pack-syncer.ts";
+
+export interface OnDemandOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Undefined: nobody keeps a channel open when this process ends. */
+  readonly keeper: ChannelKeeper | undefined;
+  /** The process cannot go on; the next one recovers. */
+  readonly onCrash: (error: AppError) => void;
+  /** Default: the registries as the node is configured for them. */
+  readonly client?: Pick<RegistryClient, "blobRange">;
+}
+
+export class OnDemandServer implements DedupdControl {
+  readonly #options: OnDemandOptions;
+  readonly #startMs = performance.now();
+  readonly #events = new EventLog();
+  readonly #store: PackStore;
+  readonly #syncer: PackSyncer;
+  readonly #engine: FillEngine;
+  readonly #exposures: Exposures;
+  readonly #chosen = Promise.withResolvers<ChosenBackend>();
+  #current: ChosenBackend | undefined;
+
+  constructor(options: OnDemandOptions) {
+    this.#options = options;
+    const { config, log, onCrash, client } = options;
+    const events = this.#events;
+    const store = new PackStore(storePaths(config.root).packs);
+    const syncer = new PackSyncer({ log, onComplete: (pack) => this.#complete(pack) });
+    const engine = createFillEngine({
+      config,
+      events,
+      log,
+      onCrash,
+      ...(client !== undefined && { client }),
+      onFilled: (pack) => this.#noteFilled(pack),
+    });
+    this.#store = store;
+    this.#syncer = syncer;
+    this.#engine = engine;
+    this.#exposures = new Exposures({ store, syncer, events, log, filler: engine.filler });
+  }
+
+  /**
+   * Opens the channel to the kernel, then the packs that were exposed before, for which readers may
+   * wait there already. Rejects where there is no backend.
+   */
+  async start(): Promise<void> {
+    const { config, log, keeper, onCrash } = this.#options;
+    try {
+      const { root, lazy, dedupd } = config;
+      this.#current = await chooseBackend(lazy.backend, {
+        root,
+        log,
+        keeper,
+        onCrash,
+        threads: dedupd.workers,
+        demand: this.#engine.filler.demand,
+        prefetchAhead: (window) => this.#engine.filler.readAhead(window),
+        reportSuspect: (packId, message) => this.#report("suspect", packId, message),
+      });
+    } catch (error) {
+      this.#chosen.promise.catch(() => undefined);
+      this.#chosen.reject(error);
+      throw error;
+    }
+    this.#chosen.resolve(this.#current);
+    // Not waited for: the backend `eager` fetches everything first.
+    void this.#exposures.exposeAll(this.#current.backend);
+  }
+
+  get backendName(): string | undefined {
+    return this.#current?.backend.name;
+  }
+
+  async expose(packId: number): Promise<string> {
+    const { backend } = await this.#chosen.promise;
+    return this.#exposures.expose(packId, backend);
+  }
+
+  async withdraw(packId: number): Promise<void> {
+    const { backend } = await this.#chosen.promise;
+    await this.#exposures.withdraw(packId, backend);
+  }
+
+  packs(): PackStatus[] {
+    const { packs, failures } = this.#store;
+    const failed = [...failures].map(([packId, error]) => failedStatus(packId, error));
+    return [...[...packs].map((pack) => this.#statusOf(pack)), ...failed];
+  }
+
+  pack(packId: number): PackStatus {
+    const pack = this.#store.get(packId);
+    if (pack !== undefined) return this.#statusOf(pack);
+    const failure = this.#store.failures.get(packId);
+    if (failure !== undefined) return failedStatus(packId, failure);
+    throw new AppError("not_found", `Lazy pack ${packId} is not exposed`);
+  }
+
+  prefetch(packId: number, request: PrefetchRequest): Prefetching {
+    return this.#engine.filler.prefetch(packId, request);
+  }
+
+  async status(): Promise<DedupdStatus> {
+    const { backend, reasons } = await this.#chosen.promise;
+    const { queue, policy, counts } = this.#engine;
+    const paused = policy.hindrance(priority.background);
+    return {
+      version,
+      pid: process.pid,
+      uptimeSeconds: Math.floor((performance.now() - this.#startMs) / 1000),
+      backend: backend.name,
+      backendReasons: reasons,
+      packs: [...this.#store.packs].length,
+      residentBytes: process.memoryUsage.rss(),
+      queued: queue.waiting,
+      inFlight: queue.inFlight,
+      suspects: backend.suspects?.() ?? [],
+      ...(paused !== undefined && { backgroundPaused: paused }),
+      counters: counts,
+    };
+  }
+
+  events(after: number): Promise<DedupdEvents> {
+    return this.#events.after(after);
+  }
+
+  /**
+   * Leaves the channel to its keeper first: who waits for content then waits for the next process.
+   * What came is on disk when it resolves.
+   */
+  async close(): Promise<void> {
+    await this.#current?.backend.close();
+    this.#engine.close();
+    this.#events.close();
+    await Promise.all([...this.#store.packs].map((pack) => this.#syncer.flush(pack)));
+  }
+
+  #statusOf(pack: FillablePack): PackStatus {
+    return statusOf(pack, this.#engine.queue.isActive(pack), performance.now());
+  }
+
+  #noteFilled(pack: FillablePack): void {
+    this.#syncer.note(pack);
+    if (this.#engine.queue.inFlight === 0) noteWork();
+  }
+
+  async #complete(pack: FillablePack): Promise<void> {
+    const { packId } = pack;
+    if (this.#exposures.isExposed(packId)) await this.#current?.backend.complete(pack);
+    this.#options.log.info(
+      { packId, digest: pack.pieces.origin.digest },
+      "a lazy pack is complete",
+    );
+    this.#report("complete", packId, "all content is there");
+  }
+
+  #report(kind: "complete" | "suspect", packId: number, message: string): void {
+    const image = this.#store.get(packId)?.pieces.origin.image ?? "";
+    this.#events.add({ kind, packId, image, message });
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * Brings what was filled to the disk, every few seconds and when a pack is full: first the content,
+ * then the word that it is there.
+ *
+ * @module
+ */
+import { describeError } from "../errors.ts";
+import { KeyedMutex } from "../util/keyed-mutex.ts";
+import type { Logger } from "../util/logger.ts";
+import { syncData } from "./fill/file-io.ts";
+import type { FillablePack } from "./fillable-pack.ts";
+
+/** What a loss of power costs, at most, is fetched again. */
+const intervalMs = 5_000;
+
+export interface PackSyncerOptions {
+  readonly log: Logger;
+  /** All of the pack is there and on disk; called once for each time it is opened. */
+  readonly onComplete: (pack: FillablePack) => Promise<void>;
+}
+
+export class PackSyncer {
+  readonly #options: PackSyncerOptions;
+  readonly #locks = new KeyedMutex();
+  readonly #timers = new Map<FillablePack, Timer>();
+
+  constructor(options: PackSyncerOptions) {
+    this.#options = options;
+  }
+
+  /** To be called when something may have come. */
+  note(pack: FillablePack): void {
+    if (pack.isSettled || (!pack.isDirty && !pack.isFull)) return;
+    if (pack.isFull) {
+      this.#stop(pack);
+      void this.#syncSafely(pack);
+    } else if (!this.#timers.has(pack)) {
+      this.#timers.set(
+        pack,
+        setTimeout(() => {
+          this.#timers.delete(pack);
+          void this.#syncSafely(pack);
+        }, intervalMs),
+      );
+    }
+  }
+
+  /** What came until now is on disk when it resolves. */
+  async flush(pack: FillablePack): Promise<void> {
+    this.#stop(pack);
+    await this.#syncSafely(pack);
+  }
+
+  #stop(pack: FillablePack): void {
+    clearTimeout(this.#timers.get(pack));
+    this.#timers.delete(pack);
+  }
+
+  async #syncSafely(pack: FillablePack): Promise<void> {
+    try {
+      await this.#locks.run([pack.path], () => this.#sync(pack));
+    } catch (error) {
+      // A full disk: what is not synced is fetched again after a loss of power.
+      const { packId } = pack;
+      this.#options.log.warn({ packId, reason: describeError(error) }, "cannot sync a lazy pack");
+      pack.isDirty = true;
+      setTimeout(() => this.note(pack), intervalMs).unref();
+    }
+  }
+
+  async #sync(pack: FillablePack): Promise<void> {
+    const isFull = pack.isFull;
+    if (pack.isSettled || (!pack.isDirty && !isFull)) return;
+    using _open = pack.use();
+    pack.isDirty = false;
+    const bits = pack.presence.snapshot();
+    await syncData(pack.file);
+    await pack.presence.writeSynced(bits);
+    pack.pieces.release();
+    if (!isFull) return;
+    pack.isSettled = true;
+    await this.#options.onComplete(pack);
+  }
+}
