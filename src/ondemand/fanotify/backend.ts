@@ -130,13 +130,9 @@ class FanotifyBackend implements LazyBackend {
   #takeOver(): void {
     const { journal, isAdopted } = this.#group;
     if (!isAdopted) return;
-<<<<<<< HEAD
     if (!journal.isContinued) this.#held.refuseAll();
-    const orphans = journal.takeOver();
-=======
     const orphans = hasFault("forget-orphans") ? [] : journal.takeOver();
     failpoint("takeover.orphans");
->>>>>>> keeper
     for (const orphan of orphans) {
       if (this.#descriptors.reserve(orphan.fd)) void this.#held.hold(orphan);
       else this.#held.refuse(orphan);
