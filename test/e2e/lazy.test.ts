@@ -38,8 +38,9 @@ function contentLayer(seed: string): Layer {
 }
 
 async function lazyImage(folder: string, name: string, layers: readonly Layer[], format: string) {
-  const source = join(folder, `${name}-source`);
-  const out = join(folder, `${name}-${format}`);
+  const stem = join(folder, name.replace(":", "-"));
+  const source = `${stem}-source`;
+  const out = `${stem}-${format}`;
   await writeLayout(source, makeImage(name, layers.map(packLayer)));
   await runCommand([binaryFile, "convert", source, out, "--format", format]);
   return layoutImage(out, name);
@@ -56,7 +57,7 @@ function layerBytes(node: TestNode, image: Image): number {
 
 async function allFetched(node: TestNode): Promise<void> {
   const isComplete = async () => (await node.daemon.stats()).lazy.missing_bytes === 0;
-  await waitUntil(isComplete, "content is still missing", 60_000);
+  await waitUntil(isComplete, "content is still missing", 20_000);
 }
 
 describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => {

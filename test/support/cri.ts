@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 
 const pullImage = "/runtime.v1.ImageService/PullImage";
@@ -14,8 +14,13 @@ const firstField = 1;
 const timeoutMs = 120_000;
 
 function encodeRequest(reference: string): Buffer {
-  const spec = new BinaryWriter().tag(firstField, 2).string(reference).finish();
-  return Buffer.from(new BinaryWriter().tag(firstField, 2).bytes(spec).finish());
+  const spec = new BinaryWriter()
+    .tag(firstField, WireType.LengthDelimited)
+    .string(reference)
+    .finish();
+  return Buffer.from(
+    new BinaryWriter().tag(firstField, WireType.LengthDelimited).bytes(spec).finish(),
+  );
 }
 
 function decodeResponse(bytes: Buffer): string {
