@@ -57,7 +57,7 @@ function layerBytes(node: TestNode, image: Image): number {
 
 async function allFetched(node: TestNode): Promise<void> {
   const isComplete = async () => (await node.daemon.stats()).lazy.missing_bytes === 0;
-  await waitUntil(isComplete, "content is still missing", 60_000);
+  await waitUntil(isComplete, "content is still missing", 20_000);
 }
 
 describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => {
