@@ -22,9 +22,6 @@ function openFunctions() {
     clock_gettime: { args: ["i32", "ptr"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
     dup3: { args: ["i32", "i32", "i32"], returns: "i32" },
-    epoll_create1: { args: ["i32"], returns: "i32" },
-    epoll_ctl: { args: ["i32", "i32", "i32", "ptr"], returns: "i32" },
-    epoll_wait: { args: ["i32", "ptr", "i32", "i32"], returns: "i32" },
     eventfd: { args: ["u32", "i32"], returns: "i32" },
     fallocate: { args: ["i32", "i32", "i64", "i64"], returns: "i32" },
     fanotify_init: { args: ["u32", "u32"], returns: "i32" },
@@ -71,14 +68,30 @@ function openSyscalls() {
     fsopen: dlopen(library, {
       syscall: { args: ["i64", "ptr", "u32"], returns: long },
     }).symbols.syscall,
-    fsconfig: dlopen(library, {}).symbols.syscall,
-    fsmount: dlopen(library, {}).symbols.syscall,
-    moveMount: dlopen(library, {}).symbols.syscall,
-    cachestat: dlopen(library, {}).symbols.syscall,
-    mknodat: dlopen(library, {}).symbols.syscall,
-    kcmp: dlopen(library, {}).symbols.syscall,
-    pidfdOpen: dlopen(library, {}).symbols.syscall,
-    pidfdGetfd: dlopen(library, {}).symbols.syscall,
+    fsconfig: dlopen(library, {
+      syscall: { args: ["i64", "i32", "u32", "ptr", "ptr", "i32"], returns: long },
+    }).symbols.syscall,
+    fsmount: dlopen(library, {
+      syscall: { args: ["i64", "i32", "u32", "u32"], returns: long },
+    }).symbols.syscall,
+    moveMount: dlopen(library, {
+      syscall: { args: ["i64", "i32", "ptr", "i32", "ptr", "u32"], returns: long },
+    }).symbols.syscall,
+    cachestat: dlopen(library, {
+      syscall: { args: ["i64", "i32", "ptr", "ptr", "u32"], returns: long },
+    }).symbols.syscall,
+    mknodat: dlopen(library, {
+      syscall: { args: ["i64", "i32", "ptr", "u32", "u32"], returns: long },
+    }).symbols.syscall,
+    kcmp: dlopen(library, {
+      syscall: { args: ["i64", "i32", "i32", "i32", "u64", "u64"], returns: long },
+    }).symbols.syscall,
+    pidfdOpen: dlopen(library, {
+      syscall: { args: ["i64", "i32", "u32"], returns: long },
+    }).symbols.syscall,
+    pidfdGetfd: dlopen(library, {
+      syscall: { args: ["i64", "i32", "i32", "u32"], returns: long },
+    }).symbols.syscall,
   };
 }
 
