@@ -140,13 +140,14 @@ function mountEntries(): MountEntry[] {
 }
 
 function openLayerStore(
-  { root, builders, rewriter, housekeeper, log }: Surroundings,
+  { root, builders, claimers, rewriter, housekeeper, log }: Surroundings,
   mounts: NodeLayerMounts,
   lazyLayers: LazyLayers,
   onOutdated: () => void,
 ): NodeLayerStore {
   return new NodeLayerStore({
     builders,
+    claimers,
     rewriter,
     housekeeper,
     allocator: root.allocator,

@@ -31,6 +31,8 @@ export interface Surroundings {
   readonly mounter: WorkerPool;
   /** Conversions. */
   readonly builders: WorkerPool;
+  /** Layers made of tables of contents. */
+  readonly claimers: WorkerPool;
   /** Layers that are built anew, one after the other. */
   readonly rewriter: WorkerPool;
   /** Deletions, figures, checkpoints: what nobody is in a hurry for. */
@@ -54,10 +56,11 @@ export function openSurroundings(
   const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
   const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
+  const claimers = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const rewriter = new WorkerPool({ ...common, threadsMax: 1 });
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
-  const pools = [mounter, builders, rewriter, housekeeper];
-  const workers = { mounter, builders, rewriter, housekeeper, pools };
+  const workers = { mounter, builders, claimers, rewriter, housekeeper };
+  const pools = Object.values(workers);
   const stopFlag = makeCancelFlag();
   const surroundings = {
     config,
@@ -66,6 +69,7 @@ export function openSurroundings(
     stopFlag,
     codec: undefined,
     mkfs: undefined,
+    pools,
     ...workers,
   };
   return surroundings;
