@@ -40,7 +40,7 @@ export function startReader(task: ReaderTask): RunningReader {
   return { pid: child.pid, report: reportOf(child) };
 }
 
-/** Once the process has let go of the file too. */
+/** When the process is gone: until then it has the file open. */
 async function reportOf(child: Bun.Subprocess<"ignore", "pipe">): Promise<ReaderReport> {
   const text = await new Response(child.stdout).text();
   await child.exited;

@@ -101,6 +101,16 @@ describe("WaitingReads", () => {
     expect(answers).toEqual([[2n, 100, 50]]);
   });
 
+  test("lets who is killed after such a signal go", async () => {
+    const child = Bun.spawn(["sleep", "60"]);
+    void reads.read(readOf(2n, { pid: child.pid }));
+    reads.interrupt(interruptOf(2n));
+    expect(answers).toEqual([]);
+    child.kill("SIGKILL");
+    while (answers.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(answers).toEqual([[2n, eintr]]);
+  });
+
   test("has the kernel ask again to interrupt what has not arrived", () => {
     reads.interrupt(interruptOf(2n));
     expect(answers).toEqual([[3n, eagain]]);
