@@ -103,10 +103,11 @@ export class FillablePack implements LazyPack {
     failpoint("fill.after-present");
   }
 
-  /** A piece that is there and has this content; undefined for none. */
-  findPresent(sha256: Uint8Array): number | undefined {
-    if (this.#presentPieces === 0 || !this.#hashes.mayHave(sha256)) return undefined;
-    return this.pieces.find(sha256, (piece) => this.presence.has(piece));
+  /** A piece that is there and has the content of a piece of another pack; undefined for none. */
+  findPresent({ pieces }: FillablePack, index: number): number | undefined {
+    if (this.#presentPieces === 0) return undefined;
+    if (!this.#hashes.mayHave(pieces, index)) return undefined;
+    return this.pieces.find(pieces.sha256Of(index), (piece) => this.presence.has(piece));
   }
 
   /** The file stays open until the result is disposed of: descriptors are used again. */
@@ -132,7 +133,7 @@ export class FillablePack implements LazyPack {
     for (let piece = 0; piece < pieces.length; piece++) {
       const sizeBytes = pieces.sizeOf(piece);
       bytes += sizeBytes;
-      this.#hashes.add(pieces.sha256Of(piece));
+      this.#hashes.add(pieces, piece);
       if (!presence.has(piece)) continue;
       this.#presentPieces += 1;
       this.#presentBytes += sizeBytes;

@@ -11,6 +11,12 @@ const bitsPerPiece = 16;
 /** A stranger passes one time in 400: (1 - e^(-4/16))^4. A hash has its probes in itself. */
 const probes = 4;
 
+/** Where the SHA-256 are; no view or closure is made for each of millions. */
+export interface Hashes {
+  /** The word of a hash, from 0. */
+  hashWordOf(index: number, word: number): number;
+}
+
 export class HashFilter {
   readonly #bits: Uint8Array;
   readonly #mask: number;
@@ -23,26 +29,19 @@ export class HashFilter {
     this.#mask = bits - 1;
   }
 
-  add(sha256: Uint8Array): void {
+  add(hashes: Hashes, index: number): void {
     for (let probe = 0; probe < probes; probe++) {
-      const bit = this.#bitOf(sha256, probe);
+      const bit = (hashes.hashWordOf(index, probe) & this.#mask) >>> 0;
       this.#bits[bit >>> 3]! |= 1 << (bit & 7);
     }
   }
 
   /** False: it was never added. */
-  mayHave(sha256: Uint8Array): boolean {
+  mayHave(hashes: Hashes, index: number): boolean {
     for (let probe = 0; probe < probes; probe++) {
-      const bit = this.#bitOf(sha256, probe);
+      const bit = (hashes.hashWordOf(index, probe) & this.#mask) >>> 0;
       if ((this.#bits[bit >>> 3]! & (1 << (bit & 7))) === 0) return false;
     }
     return true;
-  }
-
-  #bitOf(sha256: Uint8Array, probe: number): number {
-    const at = probe * 4;
-    const word =
-      sha256[at]! | (sha256[at + 1]! << 8) | (sha256[at + 2]! << 16) | (sha256[at + 3]! << 24);
-    return (word & this.#mask) >>> 0;
   }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { availableParallelism } from "node:os";
 import type { Config } from "../config/schema.ts";
 import { AppError } from "../errors.ts";
 import type { RegistryClient } from "../registry/contract.ts";
@@ -27,6 +28,9 @@ import type { FillablePack } from "./fillable-pack.ts";
 import { PackStore } from "./pack-store.ts";
 import { failedStatus, statusOf } from "./pack-status.ts";
 import { PackSyncer } from "./pack-syncer.ts";
+
+/** They answer what is there already; each costs four megabytes. */
+const backendThreadsMax = 4;
 
 export interface OnDemandOptions {
   readonly config: Config;
@@ -77,13 +81,13 @@ export class OnDemandServer implements DedupdControl {
   async start(): Promise<void> {
     const { config, log, keeper, onCrash } = this.#options;
     try {
-      const { root, lazy, dedupd } = config;
+      const { root, lazy } = config;
       this.#current = await chooseBackend(lazy.backend, {
         root,
         log,
         keeper,
         onCrash,
-        threads: dedupd.workers,
+        threads: Math.min(backendThreadsMax, availableParallelism()),
         demand: this.#engine.filler.demand,
         prefetchAhead: (window) => this.#engine.filler.readAhead(window),
         reportSuspect: (packId, message) => this.#report("suspect", packId, message),

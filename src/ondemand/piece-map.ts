@@ -211,6 +211,11 @@ export class PieceMap {
     return this.#hashOf(index);
   }
 
+  /** A word of the hash, little endian: for many hashes, without a view of each. */
+  hashWordOf(index: number, word: number): number {
+    return this.#view.getUint32(this.#record(index) + field.sha + word * 4, true);
+  }
+
   /** The pieces that hold any of the bytes: `[first, end)`. */
   covering(offsetBytes: number, lengthBytes: number): readonly [number, number] {
     let first = this.#lowerBound(offsetBytes);

@@ -21,10 +21,9 @@ export function findCopy(
   target: FillablePack,
   index: number,
 ): Copy | undefined {
-  const sha256 = target.pieces.sha256Of(index);
   const sizeBytes = target.pieces.sizeOf(index);
   for (const source of packs) {
-    const piece = source.findPresent(sha256);
+    const piece = source.findPresent(target, index);
     if (piece !== undefined && source.pieces.sizeOf(piece) === sizeBytes) return { source, piece };
   }
   return undefined;

@@ -159,6 +159,7 @@ export function lazyImage(
   const plan = planImage(toFileTree({ ...attributes, type: "directory", mode, entries }), {
     devices: [{ tag: `${packId}.pack`, blocks: packBlocks, uniaddr }],
     blockOf: (chunk) => addresses[chunk]!,
+    namesDevices: true,
   });
   const image = Buffer.alloc(plan.blocks * blockSizeBytes);
   emitImage(plan, (offsetBytes, bytes) => image.set(bytes, offsetBytes));
