@@ -156,8 +156,13 @@ export const fanotify = {
 /** include/uapi/linux/eventfd.h */
 export const eventFlag = { closeOnExec: 0o2000000 } as const;
 
-/** include/uapi/asm-generic/poll.h */
-export const pollEvent = { readable: 1 } as const;
+/** include/uapi/linux/eventpoll.h */
+export const epollEvent = {
+  closeOnExec: 0o2000000,
+  add: 1,
+  readable: 1,
+  exclusive: 2 ** 28,
+} as const;
 
 /** include/uapi/linux/fadvise.h */
 export const fileAdvice = { doNotNeed: 4 } as const;

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Pointer, toArrayBuffer } from "bun:ffi";
+import { toArrayBuffer } from "bun:ffi";
 import { assert } from "../src/util/assert.ts";
 import { mapFlag, openFlag } from "./constants.ts";
 import { check, lastErrno, SyscallError } from "./errno.ts";
@@ -36,9 +36,9 @@ export function mapFile(path: string): FileMapping {
 /** The bytes; touching them after `unmapFile` ends the process. */
 export function viewOf(mapping: FileMapping): Uint8Array {
   const { address, lengthBytes } = mapping;
-  return new Uint8Array(toArrayBuffer(address as Pointer, 0, lengthBytes));
+  return new Uint8Array(toArrayBuffer(address, 0, lengthBytes));
 }
 
 export function unmapFile({ address, lengthBytes }: FileMapping): void {
-  check(libc().munmap(address as Pointer, lengthBytes), "munmap", `${lengthBytes} bytes`);
+  check(libc().munmap(address, lengthBytes), "munmap", `${lengthBytes} bytes`);
 }

@@ -86,7 +86,7 @@ export function statOf(fd: number): FileStatus {
   return decodeStatus();
 }
 
-/** The number of an open file in its file system: all that is asked for, and so all that is made. */
+/** The number of an open file in its file system: no more is asked for, no object is made. */
 export function inodeOf(fd: number): number {
   const status = libc().statx(fd, emptyName, atFlag.emptyPath, inodeOnly, result);
   if (status < 0) check(status, "statx", `fd ${fd}`);

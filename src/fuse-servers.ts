@@ -8,7 +8,7 @@
 import { statfs } from "node:fs/promises";
 import { AppError, describeError } from "./errors.ts";
 import type { PassedRequest, ServerOptions } from "./ondemand/fuse/server.ts";
-import { cancel, makeCancelFlag } from "./util/cancel-flag.ts";
+import { cancel, isCancelled, makeCancelFlag } from "./util/cancel-flag.ts";
 
 /** What comes from a thread; `reason` where it died. */
 export type ServerMessage = PassedRequest | { readonly kind: "ended"; readonly reason?: string };
@@ -18,7 +18,7 @@ export interface FuseServersOptions extends Omit<ServerOptions, "stopFlag"> {
   /** Where the file system is mounted. */
   readonly mountPoint: string;
   readonly pass: (request: PassedRequest) => void;
-  /** A thread died of an error nobody caught. */
+  /** A thread died of an error nobody caught, or has lost the file system. */
   readonly onCrash: (error: AppError) => void;
 }
 
@@ -71,7 +71,9 @@ export class FuseServers {
     worker.terminate();
     this.#running.delete(worker);
     if (this.#running.size === 0) this.#allEnded.resolve();
-    if (reason !== undefined)
-      this.#options.onCrash(new AppError("internal", `A FUSE thread died: ${reason}`));
+    const { mountPoint, onCrash } = this.#options;
+    if (reason !== undefined) onCrash(new AppError("internal", `A FUSE thread died: ${reason}`));
+    else if (!isCancelled(this.#stopFlag))
+      onCrash(new AppError("unavailable", `Somebody unmounted or aborted "${mountPoint}"`));
   }
 }

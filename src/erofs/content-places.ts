@@ -7,7 +7,8 @@
 import { assert, AssertionError, defined } from "../util/assert.ts";
 import type { BlockOf } from "./chunk-map.ts";
 import { type Bundle, contentBlocks, extentBytesMax, type Packing } from "./compression.ts";
-import type { DeviceMap } from "./device-map.ts";
+import { DeviceMap } from "./device-map.ts";
+import type { PlanOptions } from "./plan.ts";
 import type { ChunkRef } from "./tree.ts";
 
 export class ContentPlaces {
@@ -17,10 +18,14 @@ export class ContentPlaces {
   /** Addresses of the bundles that chunks of the image lie in. */
   readonly bundles = new Set<number>();
 
-  constructor(blockOf: BlockOf, packing: Packing | undefined, devices: DeviceMap) {
+  /** As in `PlanOptions`. */
+  readonly namesDevices: boolean;
+
+  constructor({ blockOf, packing, devices, namesDevices = false }: PlanOptions) {
     this.blockOf = blockOf;
     this.packing = packing;
-    this.devices = devices;
+    this.devices = new DeviceMap(devices, 0);
+    this.namesDevices = namesDevices;
   }
 
   /**

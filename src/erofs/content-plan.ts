@@ -4,11 +4,22 @@
  * @module
  */
 import { assert } from "../util/assert.ts";
-import { blockMapOf, chunkAt, chunkCountOf, chunkLength, findRun, hasHole } from "./chunk-map.ts";
+import {
+  blockBitsFor,
+  blockBitsOf,
+  chunkAt,
+  chunkCountFor,
+  chunkCountOf,
+  chunkLength,
+  findRun,
+  hasHole,
+  indexMapBytes,
+} from "./chunk-map.ts";
 import { clusterMapBytes, fragmentMapBytes } from "./cluster-map.ts";
 import type { ContentPlaces } from "./content-places.ts";
 import { directorySizeBytes } from "./directory-blocks.ts";
-import { blockMapEntrySizeBytes, blockSizeBytes, type DataLayout, dataLayout } from "./format.ts";
+import { blockMapEntrySizeBytes, blockSizeBytes, chunkFormat } from "./format.ts";
+import { type DataLayout, dataLayout } from "./format.ts";
 import type { InodeRef, InodeTable } from "./inode-table.ts";
 import { type ChunkedContent, holeChunk } from "./tree.ts";
 import type { TreeIndex } from "./tree-index.ts";
@@ -46,13 +57,30 @@ export function planContent(
   if (!isPlain(content, places)) return planCompressed(sizeBytes, content, headBytes, places);
   const { blockOf, devices } = places;
   const run = findRun(sizeBytes, content, blockOf, devices);
+  if (places.namesDevices) return planIndexes(sizeBytes, content, headBytes, run !== undefined);
   if (run !== undefined) return flat(run);
-  const { blockBits, entryCount } = blockMapOf(sizeBytes, content, blockOf);
+  const blockBits = blockBitsOf(sizeBytes, content);
   return {
     layout: dataLayout.chunkBased,
-    behindBytes: entryCount * blockMapEntrySizeBytes,
+    behindBytes: chunkCountFor(sizeBytes, blockBits) * blockMapEntrySizeBytes,
     dataBlocks: 0,
     union: blockBits,
+  };
+}
+
+/** A run is a single chunk, as large as it takes. */
+function planIndexes(
+  sizeBytes: number,
+  content: ChunkedContent,
+  headBytes: number,
+  isRun: boolean,
+): ContentPlan {
+  const blockBits = isRun ? blockBitsFor(sizeBytes) : blockBitsOf(sizeBytes, content);
+  return {
+    layout: dataLayout.chunkBased,
+    behindBytes: indexMapBytes(headBytes, chunkCountFor(sizeBytes, blockBits)),
+    dataBlocks: 0,
+    union: chunkFormat.indexes | blockBits,
   };
 }
 

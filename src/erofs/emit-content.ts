@@ -4,8 +4,9 @@
  * @module
  */
 import { defined } from "../util/assert.ts";
+import { alignUp } from "../util/bytes.ts";
 import { bytesOf } from "../util/byte-string.ts";
-import { blockMapOf, chunkAt, chunkCountOf, chunkLength } from "./chunk-map.ts";
+import { addressesOf, chunkAt, chunkCountOf, chunkLength } from "./chunk-map.ts";
 import { ClusterMapWriter } from "./cluster-map.ts";
 import { contentBlocks, type Packing } from "./compression.ts";
 import {
@@ -14,7 +15,8 @@ import {
   packDirectoryBlock,
   writeDirectoryBlock,
 } from "./directory-blocks.ts";
-import { blockMapEntrySizeBytes, blockSizeBytes, dataLayout } from "./format.ts";
+import { blockMapEntrySizeBytes, blockSizeBytes, chunkFormat } from "./format.ts";
+import { chunkIndexField, chunkIndexSizeBytes, dataLayout } from "./format.ts";
 import type { ImageStream } from "./image-stream.ts";
 import type { PackedPlan } from "./packed-plan.ts";
 import { type ImagePlan, layoutOf } from "./plan.ts";
@@ -93,11 +95,28 @@ function emitDirectoryBlock(
 
 function emitBlockMap(plan: ImagePlan, stream: ImageStream, number: number): void {
   const { content, sizeBytes } = chunkedFileOf(plan, number);
-  const map = blockMapOf(sizeBytes, content, plan.options.blockOf);
-  for (let entry = 0; entry < map.entryCount; entry++) {
+  const format = plan.inodes.unions[number]!;
+  const hasIndexes = (format & chunkFormat.indexes) !== 0;
+  if (hasIndexes) stream.padTo(alignUp(stream.positionBytes, chunkIndexSizeBytes));
+  const blockBits = format & chunkFormat.blockBitsMask;
+  for (const address of addressesOf(sizeBytes, content, blockBits, plan.options.blockOf)) {
+    if (hasIndexes) {
+      emitIndex(plan, stream, address);
+      continue;
+    }
     const at = stream.claim(blockMapEntrySizeBytes);
-    stream.view.setUint32(at, map.addressOf(entry), true);
+    stream.view.setUint32(at, address, true);
   }
+}
+
+function emitIndex({ options: { devices } }: ImagePlan, stream: ImageStream, address: number) {
+  const at = stream.claim(chunkIndexSizeBytes);
+  const device = devices.findIndex(
+    ({ uniaddr, blocks }) => address >= uniaddr && address < uniaddr + blocks,
+  );
+  const block = device < 0 ? address : address - devices[device]!.uniaddr;
+  stream.view.setUint16(at + chunkIndexField.device, device + 1, true);
+  stream.view.setUint32(at + chunkIndexField.block, block, true);
 }
 
 function emitClusterMap(plan: ImagePlan, stream: ImageStream, number: number): void {

@@ -172,9 +172,20 @@ export const storedBlocksFlag = 0x800;
 /** Each configuration is 2 bytes of length and 6 bytes of content. */
 export const compressionConfigSizeBytes = 8;
 
-/** Chunk format in `i_u`: log2 of the blocks of a chunk; with no other bit, 4-byte addresses. */
-export const chunkFormat = { blockBitsMask: 0x1f } as const;
+/**
+ * Chunk format in `i_u`: log2 of the blocks of a chunk; with no other bit, 4-byte addresses; with
+ * `indexes`, 8 bytes that name the device.
+ */
+export const chunkFormat = { blockBitsMask: 0x1f, indexes: 0x20 } as const;
 export const blockMapEntrySizeBytes = 4;
+
+/** Aligned to its size. `device` counts from 1; 0 means a unified address. */
+export const chunkIndexSizeBytes = 8;
+export const chunkIndexField = fieldOffsets("erofs_inode_chunk_index", chunkIndexSizeBytes, [
+  ["blockHigh", 2],
+  ["device", 2],
+  ["block", 4],
+]);
 
 export const direntSizeBytes = 12;
 export const direntField = fieldOffsets("erofs_dirent", direntSizeBytes, [

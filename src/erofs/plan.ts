@@ -41,6 +41,13 @@ export interface PlanOptions {
   readonly blockOf: BlockOf;
   /** Without it all chunks are plain. */
   readonly packing?: Packing;
+  /**
+   * Files of plain chunks name their device, which takes 8 bytes more for a file. Where images are
+   * mounted from files, Linux (6.18) reads what unified addresses refer to page by page, at least
+   * at the start of a file: it compares such an address with one in the device to see whether two
+   * pages follow each other (erofs_fileio_scan_folio() in fs/erofs/fileio.c).
+   */
+  readonly namesDevices?: boolean;
 }
 
 /** Per inode, by its number; arrays because there may be a million. */
@@ -146,7 +153,7 @@ function placeInodes(
   xattrs: XattrPlan,
   sizesBytes: Float64Array,
   epoch: Timestamp,
-  { blockOf, devices, packing }: PlanOptions,
+  options: PlanOptions,
 ): {
   inodes: InodePlan;
   packed: PackedPlan | undefined;
@@ -164,7 +171,7 @@ function placeInodes(
     dataBlocks: new Uint32Array(count),
   };
   const slots = new SlotAllocator(firstSlot);
-  const places = new ContentPlaces(blockOf, packing, new DeviceMap(devices, 0));
+  const places = new ContentPlaces(options);
   let dataBlocks = 0;
   for (let number = 0; number < count; number++) {
     const inode = index.inodes[number]!;

@@ -4,12 +4,15 @@
  * @module
  */
 import { FormatError } from "../errors.ts";
+import { alignUp } from "../util/bytes.ts";
 import { type ByteString, byteString } from "../util/byte-string.ts";
 import {
   blockMapEntrySizeBytes,
   blockSizeBits,
   blockSizeBytes,
   chunkFormat,
+  chunkIndexField,
+  chunkIndexSizeBytes,
   dataLayout,
   holeAddress,
 } from "./format.ts";
@@ -103,25 +106,36 @@ function* flatExtents(image: ErofsImage, inode: ImageInode): Generator<Extent, v
 
 function* chunkExtents(image: ErofsImage, inode: ImageInode): Generator<Extent, void> {
   const { sizeBytes, union: format } = inode;
-  const mapOffset = inode.xattrOffsetBytes + inode.xattrSizeBytes;
-  if ((format & ~chunkFormat.blockBitsMask) !== 0) {
+  if ((format & ~(chunkFormat.blockBitsMask | chunkFormat.indexes)) !== 0) {
     throw malformed(inode, `unknown chunk format 0x${format.toString(16)}`);
   }
-  const chunkBytes = 2 ** (format + blockSizeBits);
+  const hasIndexes = (format & chunkFormat.indexes) !== 0;
+  const entryBytes = hasIndexes ? chunkIndexSizeBytes : blockMapEntrySizeBytes;
+  const mapOffset = alignUp(inode.xattrOffsetBytes + inode.xattrSizeBytes, entryBytes);
+  const chunkBytes = 2 ** ((format & chunkFormat.blockBitsMask) + blockSizeBits);
   const count = Math.ceil(sizeBytes / chunkBytes);
-  const mapEnd = mapOffset + count * blockMapEntrySizeBytes;
+  const mapEnd = mapOffset + count * entryBytes;
   if (mapEnd > image.superblock.blocks * blockSizeBytes) {
     throw malformed(inode, `a map of ${count} chunks goes past the image`);
   }
   for (let chunk = 0; chunk < count; chunk++) {
-    const offset = mapOffset + chunk * blockMapEntrySizeBytes;
-    const entry = image.bytes.view("EROFS block map", offset, blockMapEntrySizeBytes);
-    const block = entry.getUint32(0, true);
+    const entry = image.bytes.view("EROFS block map", mapOffset + chunk * entryBytes, entryBytes);
+    const block = hasIndexes ? indexedBlock(image, inode, entry) : entry.getUint32(0, true);
     const fileOffsetBytes = chunk * chunkBytes;
     const lengthBytes = Math.min(chunkBytes, sizeBytes - fileOffsetBytes);
     if (block === holeAddress) yield { kind: "hole", fileOffsetBytes, lengthBytes };
     else yield blocksExtent(image, inode, fileOffsetBytes, lengthBytes, block);
   }
+}
+
+/** The unified address that an index stands for. */
+function indexedBlock({ devices }: ErofsImage, inode: ImageInode, index: DataView): number {
+  const block = index.getUint32(chunkIndexField.block, true);
+  const number = index.getUint16(chunkIndexField.device, true);
+  if (number === 0 || block === holeAddress) return block;
+  const device = devices[number - 1];
+  if (device !== undefined) return device.uniaddr + block;
+  throw malformed(inode, `there is no device ${number}`);
 }
 
 function blocksExtent(

@@ -102,11 +102,13 @@ async function mountTree(
   devices: readonly Device[],
   mode: MountMode,
   addressOf: (chunk: number) => number = blockOf,
+  namesDevices = false,
 ): Promise<string> {
   const image = join(folder.path, "image");
   const fd = openSync(image, "w");
   try {
-    emitImage(planImage(toFileTree(root), { devices, blockOf: addressOf }), (offset, bytes) => {
+    const options = { devices, blockOf: addressOf, namesDevices };
+    emitImage(planImage(toFileTree(root), options), (offset, bytes) => {
       writeSync(fd, bytes, 0, bytes.length, offset);
     });
   } finally {
@@ -165,11 +167,12 @@ function readRange(path: string, offset: number, length: number): Buffer {
 describe.skipIf(process.getuid?.() !== 0)("the kernel", () => {
   describe.each(modes)("with images as $method, direct I/O $directIo", (mode) => {
     test.each([
-      ["one pack", packDevices(8192), 11],
-      ["two packs", packDevices(4096, 4096), 12],
-    ])("shows a random tree on %s as it was planned", async (_, devices, seed) => {
+      ["one pack", packDevices(8192), 11, false],
+      ["two packs", packDevices(4096, 4096), 12, false],
+      ["two packs that are named", packDevices(4096, 4096), 13, true],
+    ])("shows a random tree on %s as it was planned", async (_, devices, seed, namesDevices) => {
       const root = addOddities(randomTree(seed, 3000));
-      const target = await mountTree(root, devices, mode);
+      const target = await mountTree(root, devices, mode, blockOf, namesDevices);
       expect(factsOfFolder(target)).toEqual(factsOfPlannedTree(root, blockOf, blockContent));
     });
   });

@@ -29,6 +29,9 @@ import { Watches } from "./watches.ts";
 
 const readFile = promisify(read);
 
+/** Two answer several readers at once; more take memory and are not faster. */
+const threadsMax = Math.min(2, journalThreadsMax);
+
 /** As `OpenBackend`. To be called before any pack is opened. */
 export async function openFanotifyBackend(options: BackendOptions): Promise<LazyBackend> {
   return new FanotifyBackend(options, await openGroup(options.root, options.keeper));
@@ -53,7 +56,7 @@ class FanotifyBackend implements LazyBackend {
     this.#descriptors = new EventDescriptors(lock, journalPath);
     const plug = lock;
     this.#held = new HeldReads({ group: fd, plug, journal, demand, log, watchedBefore: watched });
-    this.#suspects = new Suspects({ log, report: options.reportSuspect });
+    this.#suspects = new Suspects({ root: options.root, log, report: options.reportSuspect });
     this.#suspects.add(group.unwatched);
     this.#takeOver();
     this.#descriptors.occupyLow();
@@ -63,7 +66,7 @@ class FanotifyBackend implements LazyBackend {
       packs: this.#packs.shared,
       watches: this.#watches.shared,
       plug,
-      threads: Math.min(options.threads, journalThreadsMax),
+      threads: Math.min(options.threads, threadsMax),
       pass: (message) => this.#receive(message),
       onCrash,
     });
@@ -125,6 +128,7 @@ class FanotifyBackend implements LazyBackend {
   #takeOver(): void {
     const { journal, isAdopted } = this.#group;
     if (!isAdopted) return;
+    if (!journal.isContinued) this.#held.refuseAll();
     const orphans = journal.takeOver();
     for (const orphan of orphans) {
       if (this.#descriptors.reserve(orphan.fd)) void this.#held.hold(orphan);

@@ -76,7 +76,7 @@ export class EventReader {
   /** Serves until the stop flag is set. */
   run(): void {
     const { group, wake, stopFlag } = this.#options;
-    const waiter = new Waiter([group, wake]);
+    using waiter = new Waiter(group, wake);
     while (!isCancelled(stopFlag)) {
       const filled = readEvents(group, this.#area);
       if (filled === 0) waiter.wait();

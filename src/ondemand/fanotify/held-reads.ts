@@ -34,6 +34,9 @@ const exposeTimeoutMs = 30_000;
 /** Between attempts to write an answer that the kernel did not take. */
 const answerRetryMs = 100;
 
+/** Descriptors that a process of ours may have had. */
+const lostNumbersMax = 2 ** 16;
+
 type Verdict = 0 | typeof errnoNumber.inputOutput;
 
 export class HeldReads {
@@ -86,6 +89,15 @@ export class HeldReads {
     answerEvent(group, fd, errnoNumber.inputOutput);
     journal.release(slot);
     log.error({ fd, offsetBytes }, "cannot take over a read, which gets an error");
+  }
+
+  /** The same for all there may be, where the journal is lost. */
+  refuseAll(): void {
+    const { group, log } = this.#options;
+    let reads = 0;
+    for (let fd = 0; fd < lostNumbersMax; fd++)
+      if (answerEvent(group, fd, errnoNumber.inputOutput)) reads += 1;
+    log.error({ reads }, "the journal of reads is lost: those that waited get an error");
   }
 
   /** Tries until the kernel takes the answer, or says that nobody waits for it any more. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { openFlag } from "../../../ffi/constants.ts";
 import { readDirectory } from "../../../ffi/directory.ts";
 import { close, open, openDirectoryAt, openRegularAt } from "../../../ffi/file.ts";
@@ -15,10 +15,12 @@ import type { ByteString } from "../../util/byte-string.ts";
 const directoryType = 0o040000;
 const regularType = 0o100000;
 
-/** Where images that use the pack are mounted, as far as this process sees it. */
-export function mountsOfPack(packId: number): string[] {
+/** Where images of this root that use the pack are mounted, as far as this process sees it. */
+export function mountsOfPack(root: string, packId: number): string[] {
+  const folder = `${realpathSync(root)}/`;
   return parseMountInfo(readFileSync("/proc/self/mountinfo", "utf8"))
-    .filter((entry) => entry.fileSystem === "erofs" && mayUse(entry, packId))
+    .filter(({ fileSystem, source }) => fileSystem === "erofs" && source.startsWith(folder))
+    .filter((entry) => mayUse(entry, packId))
     .map((entry) => entry.mountPoint);
 }
 

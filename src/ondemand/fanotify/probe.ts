@@ -82,7 +82,8 @@ async function readWatched(
 
 /** Waits in this thread: the read is made by another one. */
 function answerNext(group: number, fill: () => void): void {
-  new Waiter([group]).wait(eventTimeoutMs);
+  using waiter = new Waiter(group);
+  waiter.wait(eventTimeoutMs);
   const buffer = zeroed(fanotifyEventBytes);
   const filled = readEvents(group, buffer);
   const event = filled === 0 ? undefined : eventAt(new DataView(buffer.buffer), 0);

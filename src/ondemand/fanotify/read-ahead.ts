@@ -22,7 +22,7 @@ interface Reader {
   aheadBytes: number;
 }
 
-/** Readers of one pack that are told apart; with more, the one that read longest ago is forgotten. */
+/** Readers of a pack that are told apart; with more, the longest idle one is forgotten. */
 const readersMax = 8;
 /** Files begin at blocks; readahead may have gone a little further than the reader. */
 const gapBytesMax = 128 * KiB;

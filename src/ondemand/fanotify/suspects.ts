@@ -22,6 +22,7 @@ import { usersOfMounts } from "./mount-users.ts";
 const retryMs = 5_000;
 
 export interface SuspectsOptions {
+  readonly root: string;
   readonly log: Logger;
   /** As in `BackendOptions`. */
   readonly report: (packId: number, message: string) => void;
@@ -39,7 +40,7 @@ export class Suspects {
   /** Drops what is cached of the packs, and says who may have read it. They are watched by now. */
   add(packIds: readonly number[]): void {
     for (const packId of packIds) {
-      const mounts = mountsOfPack(packId);
+      const mounts = mountsOfPack(this.#options.root, packId);
       if (mounts.length === 0) this.#dropAll();
       const staleCachedPages = sumOf(mounts.map(dropCachesOf));
       const pack = { packId, users: usersOfMounts(mounts), staleCachedPages };

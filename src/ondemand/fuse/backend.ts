@@ -4,14 +4,16 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { writeReply } from "../../../ffi/fuse.ts";
 import { statOf } from "../../../ffi/status.ts";
+import { AppError } from "../../errors.ts";
 import { FuseServers } from "../../fuse-servers.ts";
 import type { BackendOptions } from "../backends.ts";
 import type { LazyBackend, LazyPack } from "../contract.ts";
 import { closeChannel, type FuseChannel, openChannel } from "./channel.ts";
-import { encodeInvalidateEntry, encodeInvalidateInode } from "./codec.ts";
+import { encodeInvalidateEntry, encodeInvalidateInode } from "./notifications.ts";
 import { nameOfPack, nodeOfPack } from "./nodes.ts";
 import { PackTable } from "./pack-table.ts";
 import { rootNode } from "./protocol.ts";
@@ -19,9 +21,24 @@ import { ReplyWriter } from "./reply-writer.ts";
 import type { PassedRequest } from "./server.ts";
 import { WaitingReads } from "./waiting-reads.ts";
 
-/** As `OpenBackend`. Reads of packs that a process before this one had wait until they are exposed. */
+/**
+ * As `OpenBackend`. Reads of packs that a process before this one had exposed wait until they are
+ * exposed again.
+ */
 export async function openFuseBackend(options: BackendOptions): Promise<LazyBackend> {
   return new FuseBackend(options, await openChannel(options.root, options.keeper));
+}
+
+/** Somebody may have unmounted the file system that others still use. */
+async function assertServed(path: string): Promise<void> {
+  try {
+    await stat(path);
+  } catch (cause) {
+    throw new AppError("unavailable", `"${path}" is not served`, {
+      cause,
+      remedy: `mount | grep "${dirname(path)}" shows whether it is still mounted; restart dedupd`,
+    });
+  }
 }
 
 class FuseBackend implements LazyBackend {
@@ -49,7 +66,7 @@ class FuseBackend implements LazyBackend {
    * Mounts to come need nobody between them and a pack that is complete. It is served all the same:
    * a process before this one may have exposed it when it was not.
    */
-  expose(pack: LazyPack): Promise<string> {
+  async expose(pack: LazyPack): Promise<string> {
     const { packId, path, presence, file } = pack;
     if (!this.#packs.has(packId)) {
       this.#packs.expose(pack, statOf(file).sizeBytes);
@@ -57,9 +74,11 @@ class FuseBackend implements LazyBackend {
     }
     if (presence.isComplete) {
       this.#packs.markComplete(packId);
-      return Promise.resolve(path);
+      return path;
     }
-    return Promise.resolve(join(this.#channel.mountPoint, nameOfPack(packId)));
+    const exposed = join(this.#channel.mountPoint, nameOfPack(packId));
+    await assertServed(exposed);
+    return exposed;
   }
 
   /** Who has the file open stays with it: a FUSE file cannot become another one. */

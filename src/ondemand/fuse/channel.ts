@@ -13,14 +13,9 @@ import { AppError } from "../../errors.ts";
 import { type MountEntry, parseMountInfo } from "../../mount/mountinfo.ts";
 import { assert } from "../../util/assert.ts";
 import type { ChannelKeeper } from "../contract.ts";
-import {
-  decodeHead,
-  encodeResend,
-  negotiate,
-  type Negotiated,
-  readBytesMax,
-  requestBytesMax,
-} from "./codec.ts";
+import { decodeHead, requestBytesMax } from "./requests.ts";
+import { negotiate, type Negotiated, readBytesMax } from "./handshake.ts";
+import { encodeResend } from "./notifications.ts";
 import { readMountRecord, writeMountRecord } from "./mount-record.ts";
 import { rootMode } from "./nodes.ts";
 import { opcode } from "./protocol.ts";

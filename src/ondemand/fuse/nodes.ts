@@ -7,7 +7,7 @@
  * @module
  */
 import { fileType } from "../../erofs/tree.ts";
-import type { NamedNode, NodeFacts } from "./codec.ts";
+import { type NamedNode, type NodeFacts } from "./replies.ts";
 import type { PackRow, PackTable } from "./pack-table.ts";
 import { rootNode } from "./protocol.ts";
 

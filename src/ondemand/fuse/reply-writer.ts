@@ -7,7 +7,8 @@ import { errnoNumber, SyscallError } from "../../../ffi/errno.ts";
 import { readAt } from "../../../ffi/file.ts";
 import { writeReply } from "../../../ffi/fuse.ts";
 import { zeroed } from "../../../ffi/memory.ts";
-import { readBytesMax, writeOutHeader } from "./codec.ts";
+import { readBytesMax } from "./handshake.ts";
+import { writeOutHeader } from "./replies.ts";
 import { outHeader } from "./protocol.ts";
 
 /** All methods tell whether the kernel still waited for the reply. */

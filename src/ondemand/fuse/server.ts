@@ -13,17 +13,19 @@ import {
   decodeInterrupt,
   decodeName,
   decodeRead,
+  requestBytesMax,
+  type RequestHead,
+  unansweredOpcodes,
+} from "./requests.ts";
+import { readBytesMax } from "./handshake.ts";
+import {
   encodeAttributes,
   encodeDirectory,
   encodeEntry,
   encodeOpen,
   encodeOpenDirectory,
   encodeStatFs,
-  readBytesMax,
-  requestBytesMax,
-  type RequestHead,
-  unansweredOpcodes,
-} from "./codec.ts";
+} from "./replies.ts";
 import { entriesFrom, factsOf, packOfName, packOfNode, rootFacts } from "./nodes.ts";
 import { type PackRow, PackTable, type SharedTable } from "./pack-table.ts";
 import { PackViews } from "./pack-view.ts";

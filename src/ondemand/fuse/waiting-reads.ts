@@ -23,8 +23,8 @@ const dyingIntervalMs = 100;
 const exposeTimeoutMs = 30_000;
 
 export interface WaitingReadsOptions {
-  readonly replies: ReplyWriter;
-  readonly packs: PackTable;
+  readonly replies: Pick<ReplyWriter, "fail" | "sendContent">;
+  readonly packs: Pick<PackTable, "has" | "enter" | "leave">;
   readonly demand: Demand;
   readonly log: Logger;
 }

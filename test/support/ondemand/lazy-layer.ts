@@ -154,6 +154,7 @@ function imageOf(packId: number, placed: readonly Placed[]): Uint8Array {
   const plan = planImage(toFileTree({ ...attributes, type: "directory", mode, entries }), {
     devices: [{ tag: `${packId}.pack`, blocks: packBlocks, uniaddr }],
     blockOf: (chunk) => addresses[chunk]!,
+    namesDevices: true,
   });
   const image = Buffer.alloc(plan.blocks * blockSizeBytes);
   emitImage(plan, (offsetBytes, bytes) => image.set(bytes, offsetBytes));

@@ -37,8 +37,14 @@ export function startReader(task: ReaderTask): RunningReader {
   const child = Bun.spawn([...command, JSON.stringify(task)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const report = new Response(child.stdout).json() as Promise<ReaderReport>;
-  return { pid: child.pid, report };
+  return { pid: child.pid, report: reportOf(child) };
+}
+
+/** When the process is gone: until then it has the file open. */
+async function reportOf(child: Bun.Subprocess<"ignore", "pipe">): Promise<ReaderReport> {
+  const text = await new Response(child.stdout).text();
+  await child.exited;
+  return JSON.parse(text) as ReaderReport;
 }
 
 const readBytes = 37 * KiB;

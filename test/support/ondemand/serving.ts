@@ -2,7 +2,7 @@
  * Serves the test layer in a process of its own, to be killed: `bun serving.ts '{"root": …}'`.
  *
  * It writes a line of JSON when the layer is exposed, and one when it is first asked for content;
- * what it is asked for waits until a line comes to its standard input.
+ * what it is asked for waits until a line comes to its standard input. At the end of that it stops.
  */
 import { join } from "node:path";
 import { projectFolder } from "../../../scripts/lib/project.ts";
@@ -30,8 +30,8 @@ export interface ServingProcess {
   readonly asked: Promise<void>;
   /** Content comes from now on. */
   release(): void;
-  /** Kills it, and waits until it is gone. */
-  kill(): Promise<void>;
+  /** Ends it, and waits until it is gone. */
+  end(how: "killed" | "stopped"): Promise<void>;
 }
 
 type Line = { readonly path: string } | { readonly asked: true };
@@ -57,21 +57,25 @@ export function startServing(task: ServingTask): ServingProcess {
     path: path.promise,
     asked: asked.promise,
     release: () => {
-      child.stdin.write("\n");
-      child.stdin.flush();
+      void child.stdin.write("\n");
+      void child.stdin.flush();
     },
-    kill: async () => {
-      child.kill("SIGKILL");
+    end: async (how) => {
+      if (how === "killed") child.kill("SIGKILL");
+      else void child.stdin.end();
       await child.exited;
     },
   };
+}
+
+function say(line: Line): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
 async function serve({ backend: name, root, keeperSocket }: ServingTask): Promise<void> {
   const layer = openTestLayer(join(root, "packs"));
   const source = new FakeSource(layer);
   const { asked, release } = source.hold();
-  const say = (line: Line) => process.stdout.write(`${JSON.stringify(line)}\n`);
   const { backend } = await chooseBackend(name, {
     root,
     demand: source.demand,
@@ -84,6 +88,8 @@ async function serve({ backend: name, root, keeperSocket }: ServingTask): Promis
   say({ path: await backend.expose(layer.pack) });
   void asked.then(() => say({ asked: true }));
   for await (const _line of console) release();
+  await backend.close();
+  process.exit(0);
 }
 
 if (import.meta.main) await serve(JSON.parse(defined(process.argv[2], "a task")) as ServingTask);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { dataLayout } from "../../../src/erofs/format.ts";
-import { type ImageInode, walkImage } from "../../../src/erofs/read.ts";
+import { extentsOf, type ImageInode, walkImage } from "../../../src/erofs/read.ts";
 import { holeChunk, type RegularFile } from "../../../src/erofs/tree.ts";
 import { type Device, type ImagePlan, planImage } from "../../../src/erofs/write.ts";
 import { byteStringOfText } from "../../../src/util/byte-string.ts";
@@ -50,6 +50,19 @@ describe("planImage()", () => {
   test("addresses a file whose chunks lie in a row without an index", () => {
     const inode = planned(directory({ f: chunkedFile(90_000, 32 * KiB, [3, 4, 5]) }));
     expect(inode).toMatchObject({ layout: dataLayout.flatPlain, union: options.blockOf(3) });
+  });
+
+  test("names the device of every file where it shall, of a run by a single chunk", () => {
+    const named = { ...options, namesDevices: true };
+    const chunks = [packBlocks / 8 + 3, packBlocks / 8 + 4, packBlocks / 8 + 5];
+    const root = directory({ f: chunkedFile(90_000, 32 * KiB, chunks) });
+    const image = imageOf(root, named);
+    const { inode } = [...walkImage(openBytes(image))].find(({ path }) => path === "/f")!;
+    expect(inode).toMatchObject({ layout: dataLayout.chunkBased, union: 0x20 | 5 });
+    const map = image.subarray(inode.xattrOffsetBytes);
+    expect([map.readUInt16LE(2), map.readUInt32LE(4)]).toEqual([2, 24]);
+    image.writeUInt16LE(3, inode.xattrOffsetBytes + 2);
+    expect(() => [...extentsOf(openBytes(image), inode)]).toThrow("there is no device 3");
   });
 
   test("does not take a run that goes from one device into the next for one", () => {

@@ -66,6 +66,8 @@ describe("emitImage()", () => {
     const root = randomTree(seed, 1500);
     const image = openBytes(imageOf(root, options));
     expect(factsOfImage(image)).toEqual(factsOfTree(root, options.blockOf));
+    const withDevices = openBytes(imageOf(root, { ...options, namesDevices: true }));
+    expect(factsOfImage(withDevices)).toEqual(factsOfTree(root, options.blockOf));
   });
 
   test("does not depend on the order of insertion", () => {
