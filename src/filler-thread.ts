@@ -12,6 +12,7 @@ declare const self: Worker;
 
 const handlers = {
   configure: (): void => undefined,
+  wake: (): void => undefined,
   fill: (job: FillJob): Promise<FillResult> => runFillJob(job),
 };
 

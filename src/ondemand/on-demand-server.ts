@@ -108,6 +108,7 @@ export class OnDemandServer implements DedupdControl {
 
   async expose(packId: number): Promise<string> {
     const { backend } = await this.#chosen.promise;
+    if (this.#store.get(packId)?.isFull !== true) this.#engine.warmUp();
     return this.#exposures.expose(packId, backend);
   }
 

@@ -44,6 +44,8 @@ export interface FillEngine {
   readonly queue: FetchQueue;
   readonly policy: AheadPolicy;
   readonly counts: FillCounts;
+  /** A pack was exposed: containers that read it are about to start. */
+  warmUp(): void;
   close(): void;
 }
 
@@ -74,5 +76,5 @@ export function createFillEngine(options: FillEngineOptions): FillEngine {
     filler.close();
     threads.close();
   };
-  return { filler, queue, policy, counts, close };
+  return { filler, queue, policy, counts, warmUp: () => threads.warmUp(), close };
 }

@@ -12,7 +12,7 @@ import { type FillJob, type FillResult, runFillJob } from "./fill-job.ts";
 
 /** A gigabyte and more of content a second is more than links bring. */
 const threadsMax = 4;
-const idleMs = 30_000;
+const idleMs = 60_000;
 /** Content that is decompressed and hashed in about the time a thread takes to be told of it. */
 const hereBytesMax = 128 * KiB;
 
@@ -48,6 +48,12 @@ export class FillThreads {
       this.#waiting[kind].push({ job, resolve });
       this.#startNext();
     });
+  }
+
+  /** Starts a thread, which takes longer than most jobs: somebody will soon need one. */
+  warmUp(): void {
+    // A failure is that of the first job, and told there.
+    this.#pool.call("wake").catch(() => undefined);
   }
 
   close(): void {
