@@ -23,6 +23,10 @@ function decision(image: string, digest: string, layerId?: number): LayerDecisio
   return { image, digest, decision: decided, reason: "", timeNs: 0n, layerId };
 }
 
+function fetching(packId: number, figures: Partial<PackStatus>): Partial<PackStatus> {
+  return { packId, state: "fetching", ...figures };
+}
+
 /** An image of two lazy layers in packs 512 and 513, and one that was pulled. */
 class TestPrefetches implements Disposable {
   readonly #scratch = scratchFolder("unit");
@@ -30,9 +34,9 @@ class TestPrefetches implements Disposable {
   readonly measured: TraceRequest[] = [];
   isAway = false;
   packs = new Map<number, Partial<PackStatus>>([
-    [512, { pieces: 4, presentPieces: 0, bytes: 400, presentBytes: 0, state: "fetching" }],
-    [513, { pieces: 2, presentPieces: 1, bytes: 200, presentBytes: 100, state: "fetching" }],
-    [600, { pieces: 9, presentPieces: 0, bytes: 900, presentBytes: 0, state: "fetching" }],
+    [512, fetching(512, { pieces: 4, presentPieces: 0, bytes: 400, presentBytes: 0 })],
+    [513, fetching(513, { pieces: 2, presentPieces: 1, bytes: 200, presentBytes: 100 })],
+    [600, fetching(600, { pieces: 9, presentPieces: 0, bytes: 900, presentBytes: 0 })],
   ]);
   trace: PackProgress[] = [];
   readonly prefetches: Prefetches;
@@ -66,7 +70,7 @@ class TestPrefetches implements Disposable {
 
   #status(): DedupdView | undefined {
     if (this.isAway) return undefined;
-    const found = [...this.packs].map(([packId, status]) => ({ packId, ...status }) as PackStatus);
+    const found = [...this.packs.values()] as PackStatus[];
     return { dedupd: {} as DedupdView["dedupd"], packs: found };
   }
 
