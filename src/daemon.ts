@@ -10,6 +10,7 @@ import { openNode, type Node } from "./node.ts";
 import { createApp } from "./http/app.ts";
 import { startApi, type ApiServer } from "./http/server.ts";
 import { createLogger } from "./log.ts";
+import { openSupervisor } from "./ondemand/open-supervisor.ts";
 import { ContainerdClient } from "./rpc/containerd-client.ts";
 import { RpcServer } from "./rpc/server.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -18,8 +19,12 @@ import { version } from "./version.ts";
 /** Calls under way at SIGTERM get this time; systemd waits 90 s by default. */
 const stopTimeoutMs = 20_000;
 
-/** Serves until SIGTERM or SIGINT; rejects if it cannot start. */
-export async function runDaemon(config: Config): Promise<void> {
+/**
+ * Serves until SIGTERM or SIGINT; rejects if it cannot start.
+ *
+ * @param hasUnits dedupd is a systemd unit of its own, which serve does not start
+ */
+export async function runDaemon(config: Config, hasUnits: boolean): Promise<void> {
   const log = createLogger(config.log_level);
   const stopped = stopSignal();
   const crash = (error: AppError): void => {
@@ -29,8 +34,11 @@ export async function runDaemon(config: Config): Promise<void> {
   await using started = new AsyncDisposableStack();
   const containerd = new ContainerdClient(config.containerd.address);
   started.defer(() => containerd[Symbol.dispose]());
+  const supervisor = openSupervisor(config, hasUnits, log);
+  started.defer(() => supervisor.close());
   const node = await openNode(config, log, containerd, crash);
   started.defer(() => node.close());
+  supervisor.begin();
   const { address } = config;
   const { snapshotter: snapshots } = node;
   const service = new DiffService({

@@ -6,5 +6,12 @@ import { guard } from "./command.ts";
 
 export const serveCommand = defineCommand({
   meta: { name: "serve", description: "Serve containerd until SIGTERM" },
-  run: () => guard(() => runDaemon(loadConfig(process.env))),
+  args: {
+    units: {
+      type: "boolean",
+      default: false,
+      description: "dedupd is a systemd unit of its own: wait for it instead of starting it",
+    },
+  },
+  run: ({ args }) => guard(() => runDaemon(loadConfig(process.env), args.units)),
 });

@@ -7,9 +7,12 @@ import type { ChannelKeeper } from "./contract.ts";
 import { KeeperClient } from "./keeper-client.ts";
 import { KeeperConnection, shutdownKeeper } from "./keeper-connection.ts";
 import { takeDuplicate } from "./kept-channels.ts";
-import { keeperStarter } from "./own-process.ts";
+import { startKeeper } from "./own-process.ts";
 import { ServiceManager, storedDescriptors } from "./systemd.ts";
 import { SystemdKeeper } from "./systemd-keeper.ts";
+
+/** Channels that whoever starts dedupd knows to exist, separated by commas. */
+export const expectedVariable = "DEDUP_CHANNELS";
 
 export interface OpenKeeper {
   readonly keeper: ChannelKeeper;
@@ -43,7 +46,9 @@ export async function openChannelKeeper(options: ChannelKeeperOptions): Promise<
       log.warn({ reason: describeError(error) }, "systemd does not keep channels; a keeper does");
     }
   }
-  const keeper = new KeeperClient({ socketPath, start: keeperStarter(socketPath), log });
+  const start = () => void startKeeper(socketPath);
+  const expected = (environment[expectedVariable] ?? "").split(",").filter((name) => name !== "");
+  const keeper = new KeeperClient({ socketPath, start, expected, log });
   return { keeper, close: () => keeper.close() };
 }
 

@@ -12,6 +12,7 @@ import type { Filler } from "./fill/filler.ts";
 import type { FillablePack } from "./fillable-pack.ts";
 import type { PackStore } from "./pack-store.ts";
 import type { PackSyncer } from "./pack-syncer.ts";
+import { failpoint } from "../util/failpoint.ts";
 
 export interface ExposuresOptions {
   readonly store: PackStore;
@@ -50,6 +51,7 @@ export class Exposures {
       if (known !== undefined) return known;
       const pack = this.#open(packId);
       this.#options.store.mark(packId);
+      failpoint("expose.marked");
       const path = await backend.expose(pack);
       this.#paths.set(packId, path);
       this.#options.filler.open(packId);
@@ -68,6 +70,7 @@ export class Exposures {
       this.#options.filler.remove(packId);
       if (pack !== undefined) {
         await backend.withdraw(packId);
+        failpoint("withdraw.marked");
         this.#paths.delete(packId);
         await syncer.flush(pack);
       }

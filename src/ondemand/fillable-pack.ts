@@ -12,6 +12,7 @@ import { HashFilter } from "./hash-filter.ts";
 import { PieceMap } from "./piece-map.ts";
 import { Presence } from "./presence.ts";
 import { RateMeter } from "./rate-meter.ts";
+import { failpoint } from "../util/failpoint.ts";
 
 export class FillablePack implements LazyPack {
   readonly packId: number;
@@ -99,6 +100,7 @@ export class FillablePack implements LazyPack {
     this.isDirty = true;
     this.#presentPieces += 1;
     this.#presentBytes += this.pieces.sizeOf(piece);
+    failpoint("fill.after-present");
   }
 
   /** A piece that is there and has the content of a piece of another pack; undefined for none. */

@@ -15,11 +15,12 @@ import type { ChannelKeeper } from "./contract.ts";
 import { KeeperConnection, type KeeperHolds, KeeperLost } from "./keeper-connection.ts";
 import { type KeeperRequest, targetOf } from "./keeper-protocol.ts";
 import { takeDuplicate } from "./kept-channels.ts";
+import { failpoint } from "../util/failpoint.ts";
 
 /** A process of ours is there after some 50 ms; ten times that, on a busy machine. */
 const startTimeoutMs = 2_000;
 const connectIntervalMs = 10;
-/** Before another one is started where the last one did not live longer than that. */
+/** Before another one is started where two in a row did not live longer than that. */
 const retryDelayMs = 250;
 /** Who asks the keeper waits this long for there to be one. */
 const patienceMs = 10_000;
@@ -29,6 +30,8 @@ export interface KeeperClientOptions {
   readonly socketPath: string;
   /** Starts a keeper; that another one does so at the same time does no harm. */
   readonly start: () => void;
+  /** Names of channels that somebody has: a keeper without them is about to get them. */
+  readonly expected: readonly string[];
   readonly log: Logger;
 }
 
@@ -36,6 +39,8 @@ export class KeeperClient implements ChannelKeeper {
   readonly #options: KeeperClientOptions;
   /** Descriptors of this process, duplicates that nobody else closes. */
   readonly #kept = new Map<string, number>();
+  /** Channels of others, likewise. */
+  readonly #mirrored = new Map<string, number>();
   #connection = Promise.withResolvers<KeeperConnection>();
   #isClosed = false;
   readonly #watching: Promise<void>;
@@ -46,20 +51,44 @@ export class KeeperClient implements ChannelKeeper {
     this.#watching = this.#watch();
   }
 
-  /** Rejects with `unavailable` where no keeper can be started. */
+  /** Rejects with `unavailable` where no keeper can be started, or not with what is expected. */
   async adopt(name: string): Promise<number | undefined> {
-    const { pid, channels } = await this.#ask({ do: "list" });
-    const channel = channels.find((candidate) => candidate.name === name);
-    return channel === undefined ? undefined : takeDuplicate(pid, channel);
+    const endMs = performance.now() + patienceMs;
+    for (;;) {
+      const { pid, channels } = await this.#ask({ do: "list" });
+      const channel = channels.find((candidate) => candidate.name === name);
+      if (channel === undefined && !this.#options.expected.includes(name)) return undefined;
+      try {
+        if (channel !== undefined) return this.#remember(name, takeDuplicate(pid, channel));
+      } catch (error) {
+        // The keeper ended in that moment; another one has it as soon as somebody gave it to it.
+        if (performance.now() > endMs) throw error;
+      }
+      if (performance.now() > endMs) {
+        throw new AppError("unavailable", `The keeper does not get the channel "${name}"`);
+      }
+      await Bun.sleep(connectIntervalMs);
+    }
+  }
+
+  /** The keeper that has it may die, and the next one gets it from here. */
+  #remember(name: string, fd: number): number {
+    const previous = this.#kept.get(name);
+    this.#kept.set(name, duplicate(fd));
+    if (previous !== undefined) close(previous);
+    failpoint("channel.after-adopt");
+    return fd;
   }
 
   /** Rejects with `unavailable` where no keeper can be started. */
   async keep(name: string, fd: number): Promise<void> {
+    failpoint("channel.before-keep");
     const own = duplicate(fd);
     const previous = this.#kept.get(name);
     this.#kept.set(name, own);
     try {
-      await this.#ask(keepRequest(name, own));
+      await this.#ask(request("keep", name, own));
+      failpoint("channel.after-keep");
     } finally {
       // Not earlier: a new keeper may be asking for it right now.
       if (previous !== undefined) close(previous);
@@ -71,22 +100,41 @@ export class KeeperClient implements ChannelKeeper {
     await this.#ask({ do: "list" });
   }
 
+  /**
+   * Holds what the keeper has now as well, whoever gave it, and gives it to the next keeper if
+   * nobody else did: the channels stay even if the keeper and who uses them die together.
+   */
+  async mirror(): Promise<void> {
+    const { pid, channels } = await this.#ask({ do: "list" });
+    for (const channel of channels) {
+      const own = takeDuplicate(pid, channel);
+      const previous = this.#mirrored.get(channel.name);
+      this.#mirrored.set(channel.name, own);
+      if (previous !== undefined) close(previous);
+    }
+  }
+
+  /** The names of what `mirror` got. */
+  mirrored(): string[] {
+    return [...this.#mirrored.keys()];
+  }
+
   /** The keeper stays, with all it has. */
   async close(): Promise<void> {
     this.#isClosed = true;
     const connection = await Promise.race([this.#connection.promise, Promise.resolve()]);
     connection?.close();
     await this.#watching;
-    for (const fd of this.#kept.values()) close(fd);
-    this.#kept.clear();
+    closeAll(this.#kept);
+    closeAll(this.#mirrored);
   }
 
-  async #ask(request: KeeperRequest): Promise<KeeperHolds> {
+  async #ask(question: KeeperRequest): Promise<KeeperHolds> {
     const deadlineMs = performance.now() + patienceMs;
     for (;;) {
       const connection = await this.#connected(deadlineMs - performance.now());
       try {
-        return await connection.ask(request);
+        return await connection.ask(question);
       } catch (error) {
         if (!(error instanceof KeeperLost) || this.#isClosed) throw error;
       }
@@ -106,6 +154,7 @@ export class KeeperClient implements ChannelKeeper {
 
   async #watch(): Promise<void> {
     const { log } = this.#options;
+    let wasShort = false;
     while (!this.#isClosed) {
       const startMs = performance.now();
       try {
@@ -119,19 +168,26 @@ export class KeeperClient implements ChannelKeeper {
       } catch (error) {
         log.error({ reason: describeError(error) }, "cannot start the keeper");
       }
-      const livedMs = performance.now() - startMs;
-      if (!this.#isClosed && livedMs < retryDelayMs) await Bun.sleep(retryDelayMs);
+      const isShort = performance.now() - startMs < retryDelayMs;
+      if (!this.#isClosed && isShort && wasShort) await Bun.sleep(retryDelayMs);
+      wasShort = isShort;
     }
   }
 
   async #giveAll(connection: KeeperConnection): Promise<void> {
-    for (const [name, fd] of this.#kept) {
-      try {
-        await connection.ask(keepRequest(name, fd));
-      } catch (error) {
-        if (error instanceof KeeperLost) return;
-        this.#options.log.error({ name, reason: describeError(error) }, "a channel is not kept");
-      }
+    for (const [name, fd] of this.#kept) await this.#give(connection, request("keep", name, fd));
+    for (const [name, fd] of this.#mirrored) {
+      await this.#give(connection, request("restore", name, fd));
+    }
+  }
+
+  async #give(connection: KeeperConnection, channel: KeeperRequest): Promise<void> {
+    try {
+      await connection.ask(channel);
+    } catch (error) {
+      // A keeper that ended meanwhile is followed by another one, which gets all of it.
+      if (error instanceof KeeperLost) return;
+      this.#options.log.error({ channel, reason: describeError(error) }, "a channel is not kept");
     }
   }
 
@@ -151,8 +207,13 @@ export class KeeperClient implements ChannelKeeper {
   }
 }
 
-function keepRequest(name: string, fd: number): KeeperRequest {
-  return { do: "keep", pid: process.pid, name, fd, target: targetOf(fd) };
+function request(task: "keep" | "restore", name: string, fd: number): KeeperRequest {
+  return { do: task, pid: process.pid, name, fd, target: targetOf(fd) };
+}
+
+function closeAll(channels: Map<string, number>): void {
+  for (const fd of channels.values()) close(fd);
+  channels.clear();
 }
 
 function tryOpen(socketPath: string): Promise<KeeperConnection | undefined> {

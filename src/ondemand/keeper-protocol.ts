@@ -22,8 +22,8 @@ export interface Channel {
 }
 
 export type KeeperRequest =
-  /** Take a duplicate, in the place of the one of that name. */
-  | ({ readonly do: "keep"; readonly pid: number } & Channel)
+  /** Take a duplicate, in the place of the one of that name; or only if there is none. */
+  | ({ readonly do: "keep" | "restore"; readonly pid: number } & Channel)
   | { readonly do: "list" }
   /** End, and with it close all channels. */
   | { readonly do: "shutdown" };
@@ -45,11 +45,13 @@ const namePattern = /^[a-z][a-z0-9_-]{0,31}$/;
 export function parseRequest(line: string): KeeperRequest {
   const value = parseObject(line);
   if (value["do"] === "list" || value["do"] === "shutdown") return { do: value["do"] };
-  if (value["do"] !== "keep" || !isChannel(value) || !isCount(value["pid"])) {
+  const task = value["do"];
+  const isKnown = task === "keep" || task === "restore";
+  if (!isKnown || !isChannel(value) || !isCount(value["pid"])) {
     throw new AppError("invalid_argument", `The keeper does not understand ${line}`);
   }
   const { name, fd, target } = value;
-  return { do: "keep", pid: value["pid"], name, fd, target };
+  return { do: task, pid: value["pid"], name, fd, target };
 }
 
 /** @throws AppError `internal` for an answer that is none, or that says why not */

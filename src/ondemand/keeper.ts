@@ -57,8 +57,10 @@ export function runKeeper(socketPath: string): void {
 function answer(channels: KeptChannels, line: string): KeeperAnswer {
   try {
     const request = parseRequest(line);
-    if (request.do === "keep") channels.keep(request.pid, request);
     if (request.do === "shutdown") process.exit(0);
+    const isWanted =
+      request.do === "keep" || (request.do === "restore" && !channels.has(request.name));
+    if (isWanted) channels.keep(request.pid, request);
     return { pid: process.pid, channels: channels.list() };
   } catch (error) {
     return { error: describeError(error) };

@@ -21,6 +21,10 @@ export function takeDuplicate(pid: number, { fd, target }: Channel): number {
 export class KeptChannels {
   readonly #channels = new Map<string, Channel>();
 
+  has(name: string): boolean {
+    return this.#channels.has(name);
+  }
+
   list(): Channel[] {
     return [...this.#channels.values()];
   }

@@ -52,7 +52,7 @@ export function startDetached(
   return { pid: child.pid, exited: child.exited.then(() => undefined) };
 }
 
-/** What starts a keeper. It has no log: it would keep it open longer than anybody reads it. */
-export function keeperStarter(socketPath: string): () => void {
-  return () => void startDetached(ownCommand(["keeper", socketPath]), { hasLog: false });
+/** Starts a keeper. It has no log: it would keep that open longer than anybody reads it. */
+export function startKeeper(socketPath: string): DetachedProcess {
+  return startDetached(ownCommand(["keeper", socketPath]), { hasLog: false });
 }

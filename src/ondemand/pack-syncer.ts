@@ -9,6 +9,7 @@ import { KeyedMutex } from "../util/keyed-mutex.ts";
 import type { Logger } from "../util/logger.ts";
 import { syncData } from "./fill/file-io.ts";
 import type { FillablePack } from "./fillable-pack.ts";
+import { failpoint } from "../util/failpoint.ts";
 
 /** What a loss of power costs, at most, is fetched again. */
 const intervalMs = 5_000;
@@ -79,6 +80,8 @@ export class PackSyncer {
     pack.pieces.release();
     if (!isFull) return;
     pack.isSettled = true;
+    failpoint("complete.before");
     await this.#options.onComplete(pack);
+    failpoint("complete.after");
   }
 }

@@ -6,11 +6,12 @@ import { findLeftovers } from "../../scripts/lib/leftovers.ts";
 import { type Service, startService, waitUntil } from "../../scripts/lib/process.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { close } from "../../ffi/file.ts";
-import { createLogger } from "../../src/log.ts";
-import { KeeperClient } from "../../src/ondemand/keeper-client.ts";
+import { expectedVariable } from "../../src/ondemand/channel-keeper.ts";
+import type { KeeperClient } from "../../src/ondemand/keeper-client.ts";
 import { KeeperConnection, shutdownKeeper } from "../../src/ondemand/keeper-connection.ts";
 import { targetOf } from "../../src/ondemand/keeper-protocol.ts";
-import { keeperStarter } from "../../src/ondemand/own-process.ts";
+import { endStartedKeepers, openKeeperClient } from "../support/ondemand/keeper.ts";
+import { defined } from "../../src/util/assert.ts";
 import { ChannelProbe } from "../support/ondemand/channel.ts";
 import { Picker } from "../support/picker.ts";
 import { rejection } from "../support/rejection.ts";
@@ -31,17 +32,17 @@ class Scene implements AsyncDisposable {
 
   client(): KeeperClient {
     const { socketPath } = this;
-    const log = createLogger("silent");
-    const client = new KeeperClient({ socketPath, start: keeperStarter(socketPath), log });
+    const client = openKeeperClient(socketPath);
     this.#clients.push(client);
     return client;
   }
 
   /** Starts a process that takes the channel over; resolves when the keeper has it (again). */
-  async owner(path: string): Promise<Service> {
+  async owner(path: string, expected = ""): Promise<Service> {
     const script = join(import.meta.dir, "..", "support", "ondemand", "channel-owner.ts");
     const before = (await this.ownerLines()).length;
-    const service = startService([process.execPath, script, this.socketPath, path], this.#log);
+    const command = [process.execPath, script, this.socketPath, path];
+    const service = startService(command, this.#log, { env: { [expectedVariable]: expected } });
     this.#owners.push(service);
     await waitUntil(async () => (await this.ownerLines()).length > before, "no owner");
     return service;
@@ -70,6 +71,7 @@ class Scene implements AsyncDisposable {
     for (const owner of this.#owners) await owner.kill();
     for (const client of this.#clients) await client.close();
     await shutdownKeeper(this.socketPath);
+    await endStartedKeepers();
     await waitUntil(() => findLeftovers(this.#folder.path).length === 0, "a process is left");
     this.#folder[Symbol.dispose]();
   }
@@ -108,6 +110,21 @@ describe("KeeperClient", () => {
     const adopted = await client.adopt("fifo");
     expect(targetOf(adopted ?? 0)).toBe(other);
     close(adopted ?? 0);
+  });
+
+  test("holds the channels of others, and gives them to the next keeper", async () => {
+    await using scene = new Scene();
+    using channel = await scene.channel();
+    const bystander = scene.client();
+    const owner = await scene.owner(channel.path);
+    await bystander.mirror();
+    expect(bystander.mirrored()).toEqual(["fifo"]);
+    const { pid } = defined(await scene.keeper(), "the keeper");
+    process.kill(pid, "SIGKILL");
+    await owner.kill();
+    expect(channel.isHeld()).toBe(true);
+    await scene.owner(channel.path, bystander.mirrored().join(","));
+    expect(await scene.ownerLines()).toEqual(["opened", "adopted"]);
   });
 
   test("many at once start one keeper", async () => {

@@ -4,10 +4,8 @@ import { closeSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Service, waitUntil } from "../../scripts/lib/process.ts";
 import { type ScratchFolder, scratchFolder } from "../../scripts/lib/temp.ts";
-import { createLogger } from "../../src/log.ts";
-import { KeeperClient } from "../../src/ondemand/keeper-client.ts";
-import { keeperStarter } from "../../src/ondemand/own-process.ts";
 import { canConnect } from "../support/socket.ts";
+import { openKeeperClient } from "../support/ondemand/keeper.ts";
 import { ChannelProbe } from "../support/ondemand/channel.ts";
 import { startServiceManager } from "../support/ondemand/service-manager.ts";
 
@@ -84,8 +82,7 @@ describe("SystemdKeeper", () => {
     await using scene = new Scene();
     using channel = await scene.channel();
     const { socketPath } = scene;
-    const log = createLogger("silent");
-    const client = new KeeperClient({ socketPath, start: keeperStarter(socketPath), log });
+    const client = openKeeperClient(socketPath);
     const fd = channel.openChannel();
     await client.keep("fifo", fd);
     closeSync(fd);

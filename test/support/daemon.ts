@@ -4,12 +4,14 @@
  * @module
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { unmount } from "../../ffi/mount.ts";
+import { mountsBelow } from "../../scripts/lib/leftovers.ts";
 import { type Service, runCommand, startService, waitUntil } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import type { RequestedCompression } from "../../src/mount/probe-compression.ts";
 import type { NodeStatistics } from "../../src/http/statistics.ts";
+import { endOnDemandProcesses } from "./ondemand/processes.ts";
 import { canConnect } from "./socket.ts";
 
 export type MountMethod = "auto" | "file" | "loop";
@@ -176,7 +178,14 @@ export class TestDaemon implements AsyncDisposable {
     );
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Ends the processes that outlive it as well, and unmounts what they served. */
+  async endAll(): Promise<void> {
     await this.kill();
+    await endOnDemandProcesses(dirname(this.socket));
+    for (const path of mountsBelow(join(this.root, "lazy"))) unmount(path, { lazily: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.endAll();
   }
 }

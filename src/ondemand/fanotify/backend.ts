@@ -21,11 +21,12 @@ import type { LazyBackend, LazyPack, SuspectPack } from "../contract.ts";
 import { PackTable } from "../fuse/pack-table.ts";
 import { EventDescriptors } from "./descriptors.ts";
 import type { PassedRead, PassedWindow } from "./event-reader.ts";
-import { type FanotifyGroup, openGroup } from "./group.ts";
+import { type FanotifyGroup, openGroup, watchedInodes } from "./group.ts";
 import { HeldReads } from "./held-reads.ts";
 import { journalThreadsMax } from "./journal.ts";
 import { Suspects } from "./suspects.ts";
 import { Watches } from "./watches.ts";
+import { failpoint, hasFault } from "../../util/failpoint.ts";
 
 const readFile = promisify(read);
 
@@ -87,8 +88,9 @@ class FanotifyBackend implements LazyBackend {
     this.#packs.expose(pack, statOf(file).sizeBytes);
     this.#watches.add(packId, inode);
     try {
-      if (this.#group.watched.has(inode)) await this.#silence(pack);
-      else watchFile(this.#group.fd, path);
+      // Asked now: a file that was deleted leaves its number to the next one, which is not watched.
+      if (watchedInodes(this.#group.fd).has(inode)) await this.#silence(pack);
+      else if (!hasFault("forget-mark")) watchFile(this.#group.fd, path);
     } catch (error) {
       await this.withdraw(packId);
       throw error;
@@ -129,7 +131,8 @@ class FanotifyBackend implements LazyBackend {
     const { journal, isAdopted } = this.#group;
     if (!isAdopted) return;
     if (!journal.isContinued) this.#held.refuseAll();
-    const orphans = journal.takeOver();
+    const orphans = hasFault("forget-orphans") ? [] : journal.takeOver();
+    failpoint("takeover.orphans");
     for (const orphan of orphans) {
       if (this.#descriptors.reserve(orphan.fd)) void this.#held.hold(orphan);
       else this.#held.refuse(orphan);

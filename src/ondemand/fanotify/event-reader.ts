@@ -20,6 +20,7 @@ import { disposeEvent } from "./descriptors.ts";
 import { FanotifyJournal, type WatchedRead } from "./journal.ts";
 import { ReadAhead, type Window } from "./read-ahead.ts";
 import { Watches } from "./watches.ts";
+import { failpoint } from "../../util/failpoint.ts";
 
 export interface ReaderOptions {
   readonly group: number;
@@ -118,7 +119,9 @@ export class EventReader {
 
   #allow(event: FanotifyEvent, inode: number): void {
     try {
+      failpoint("answer.before");
       answerEvent(this.#options.group, event.fd, 0);
+      failpoint("answer.after");
     } catch {
       // The main thread tries again, says why, and goes on trying.
       this.#pass(event, inode);
@@ -130,7 +133,9 @@ export class EventReader {
 
   #pass({ fd, offsetBytes, lengthBytes, position }: FanotifyEvent, inode: number): void {
     const read = { fd, inode, offsetBytes, lengthBytes };
+    failpoint("pass.before");
     const slot = this.#hold(read);
+    failpoint("pass.held");
     forgetEvent(this.#view, position);
     this.#post({ kind: "read", ...read, slot });
   }

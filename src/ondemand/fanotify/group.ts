@@ -67,7 +67,7 @@ export async function openGroup(
 }
 
 /** As the kernel shows the marks of a group: proc_pid_fdinfo(5). */
-function watchedInodes(group: number): ReadonlySet<number> {
+export function watchedInodes(group: number): ReadonlySet<number> {
   const text = readFileSync(`/proc/self/fdinfo/${group}`, "latin1");
   const inodes = text.matchAll(/^fanotify ino:([0-9a-f]+) /gm);
   return new Set([...inodes].map(([, digits = ""]) => Number.parseInt(digits, 16)));

@@ -11,6 +11,7 @@ import type { Logger } from "../../util/logger.ts";
 import type { Demand, LazyPack } from "../contract.ts";
 import { disposeEvent } from "./descriptors.ts";
 import type { FanotifyJournal, WatchedRead } from "./journal.ts";
+import { failpoint, hasFault } from "../../util/failpoint.ts";
 
 export interface HeldRead extends WatchedRead {
   readonly slot: number;
@@ -105,7 +106,9 @@ export class HeldReads {
     if (this.#isAbandoned) return;
     const { group, journal, plug, log } = this.#options;
     try {
+      failpoint("answer.before");
       answerEvent(group, read.fd, verdict);
+      failpoint("answer.after");
     } catch (error) {
       log.error({ reason: describeError(error) }, "cannot answer the kernel; trying again");
       setTimeout(() => this.#answer(read, verdict), answerRetryMs);
@@ -155,6 +158,7 @@ export class HeldReads {
     const { packId, pieces } = pack;
     // What lies behind the last piece is zeros, and there.
     const wanted = Math.min(lengthBytes, pieces.packBytes - offsetBytes);
+    if (hasFault("answer-before-write")) return;
     if (wanted > 0) await this.#options.demand({ packId, offsetBytes, lengthBytes: wanted });
   }
 }

@@ -31,6 +31,7 @@ import { type PackRow, PackTable, type SharedTable } from "./pack-table.ts";
 import { PackViews } from "./pack-view.ts";
 import { opcode, rootNode } from "./protocol.ts";
 import { ReplyWriter } from "./reply-writer.ts";
+import { failpoint } from "../../util/failpoint.ts";
 
 /** A read that somebody else has to answer. */
 export interface PassedRead {
@@ -105,6 +106,7 @@ export class FuseServer {
       return true;
     });
     if (isAnswered === true) return;
+    failpoint("pass.before");
     this.#pass({ kind: "read", unique, packId, offsetBytes, lengthBytes: sizeBytes, pid });
   }
 

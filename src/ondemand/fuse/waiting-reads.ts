@@ -12,6 +12,7 @@ import { isDying } from "./dying.ts";
 import type { PackTable } from "./pack-table.ts";
 import type { ReplyWriter } from "./reply-writer.ts";
 import type { PassedInterrupt, PassedRead } from "./server.ts";
+import { failpoint, hasFault } from "../../util/failpoint.ts";
 
 /** How often it is asked whether a reader with a harmless signal was killed since. */
 const dyingIntervalMs = 100;
@@ -97,6 +98,7 @@ export class WaitingReads {
     if (row === undefined) throw new AppError("unavailable", `Pack ${packId} is not exposed`);
     this.#options.packs.leave(packId);
     const wanted = Math.max(0, Math.min(lengthBytes, row.sizeBytes - offsetBytes));
+    if (hasFault("answer-before-write")) return wanted;
     await this.#options.demand({ packId, offsetBytes, lengthBytes: wanted });
     return wanted;
   }
@@ -116,8 +118,10 @@ export class WaitingReads {
       replies.fail(unique, errnoNumber.inputOutput);
       return;
     }
+    failpoint("answer.before");
     try {
       replies.sendContent(unique, row.file, offsetBytes, lengthBytes);
+      failpoint("answer.after");
     } finally {
       packs.leave(packId);
     }

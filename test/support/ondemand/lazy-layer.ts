@@ -45,6 +45,7 @@ export interface LazyLayer {
 interface Placed {
   readonly name: string;
   readonly content: Uint8Array;
+  readonly sizeBytes: number;
   readonly offsetBytes: number;
 }
 
@@ -60,7 +61,7 @@ export function makeLazyLayer(
   writeFileSync(path, "");
   truncateSync(path, packBytes);
   writeFileSync(pieceMapPath(path), mapOf(placed));
-  writeFileSync(join(folder, `${packId}.erofs`), imageOf(packId, placed));
+  writeFileSync(join(folder, `${packId}.erofs`), lazyImage(packId, placed));
   return openLazyLayer(folder, packId, files);
 }
 
@@ -98,7 +99,7 @@ export function imageFiles({ image }: LazyLayer, exposedPath: string): ImageFile
 function place(files: ReadonlyMap<string, Uint8Array>): Placed[] {
   let offsetBytes = 0;
   return [...files].map(([name, content]) => {
-    const placed = { name, content, offsetBytes };
+    const placed = { name, content, sizeBytes: content.length, offsetBytes };
     offsetBytes = alignUp(offsetBytes + content.length, blockSizeBytes);
     return placed;
   });
@@ -132,12 +133,16 @@ function mapOf(placed: readonly Placed[]): Uint8Array {
 
 const attributes = { uid: 0, gid: 0, mtimeSeconds: 1, mtimeNanoseconds: 0, xattrs: noXattrs };
 
-function imageOf(packId: number, placed: readonly Placed[]): Uint8Array {
+/** The image of a layer with these files, whose content lies in the pack. */
+export function lazyImage(
+  packId: number,
+  placed: readonly Pick<Placed, "name" | "sizeBytes" | "offsetBytes">[],
+): Uint8Array {
   const addresses: number[] = [];
   const entries = new Map<ByteString, Inode>();
-  for (const { name, content, offsetBytes } of placed) {
+  for (const { name, sizeBytes, offsetBytes } of placed) {
     const chunks: number[] = [];
-    for (let start = 0; start < content.length; start += chunkSizeBytes) {
+    for (let start = 0; start < sizeBytes; start += chunkSizeBytes) {
       chunks.push(addresses.length);
       addresses.push(uniaddr + (offsetBytes + start) / blockSizeBytes);
     }
@@ -145,7 +150,7 @@ function imageOf(packId: number, placed: readonly Placed[]): Uint8Array {
       ...attributes,
       type: "file",
       mode: fileType.regular | 0o755,
-      sizeBytes: content.length,
+      sizeBytes,
       content: { kind: "chunks", chunkSizeBytes, chunks },
     };
     entries.set(byteStringOfText(name), file);

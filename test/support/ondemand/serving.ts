@@ -12,7 +12,7 @@ import type { BackendName } from "../../../src/ondemand/contract.ts";
 import { LineBuffer } from "../../../src/ondemand/keeper-protocol.ts";
 import { defined } from "../../../src/util/assert.ts";
 import { FakeSource } from "./fake-source.ts";
-import { connectKeeper } from "./keeper-process.ts";
+import { openKeeperClient } from "./keeper.ts";
 import { openTestLayer } from "./test-layer.ts";
 
 export interface ServingTask {
@@ -79,7 +79,7 @@ async function serve({ backend: name, root, keeperSocket }: ServingTask): Promis
   const { backend } = await chooseBackend(name, {
     root,
     demand: source.demand,
-    keeper: keeperSocket === undefined ? undefined : connectKeeper(keeperSocket),
+    keeper: keeperSocket === undefined ? undefined : openKeeperClient(keeperSocket),
     log: createLogger("silent"),
     threads: 2,
     reportSuspect: () => undefined,

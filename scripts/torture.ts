@@ -1,0 +1,53 @@
+/**
+ * `npm run torture [-- --minutes N --seed S --backend fuse|fanotify]`: readers of lazy layers that
+ * verify every byte, while a seeded adversary kills processes at random points and at every named
+ * failpoint, has the registry lie, and replaces layers.
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { describeError } from "../src/errors.ts";
+import { formatSize } from "../src/util/bytes.ts";
+import { say } from "./lib/project.ts";
+import { runInScratch } from "./lib/scratch-run.ts";
+import { torture, type TortureOptions, type TortureReport } from "./torture/run.ts";
+
+const usage = "Usage: npm run torture -- [--minutes N] [--seed S] [--backend fuse|fanotify]";
+
+function readOptions(): TortureOptions & { readonly seed: string } {
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: "string", default: "2" },
+      seed: { type: "string", default: String(Date.now()) },
+      backend: { type: "string", default: "fuse" },
+    },
+  });
+  const minutes = Number(values.minutes);
+  const { seed, backend } = values;
+  if (!(minutes > 0) || (backend !== "fuse" && backend !== "fanotify")) throw new Error(usage);
+  const endMs = performance.now() + minutes * 60_000;
+  return { backend, seed, isOver: () => performance.now() > endMs };
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((left, right) => left - right)[values.length >> 1] ?? 0;
+}
+
+function print({ kills, actions, takeoversMs, reads, lies }: TortureReport): void {
+  for (const [action, count] of [...actions].sort()) say(`${String(count).padStart(6)} ${action}`);
+  say(`${kills} kills; ${reads.files} files, ${formatSize(reads.bytes)} read; ${lies} lies told`);
+  const [middle, longest] = [median(takeoversMs), Math.max(0, ...takeoversMs)];
+  say(`takeover: ${middle.toFixed(0)} ms in the median, at most ${longest.toFixed(0)} ms`);
+  for (const problem of reads.problems) say(`PROBLEM ${problem}`);
+}
+
+try {
+  const options = readOptions();
+  say(`torture of ${options.backend}, seed ${options.seed}`);
+  const report = await runInScratch((folder) => torture(folder, options));
+  print(report);
+  process.exitCode = report.reads.problems.length === 0 ? 0 : 1;
+} catch (error) {
+  say(describeError(error));
+  process.exitCode = 1;
+}

@@ -1,0 +1,73 @@
+/** The supervisor of `serve`, with the real processes behind it. */
+import { readdirSync } from "node:fs";
+import type { Config } from "../config/schema.ts";
+import { storePaths } from "../store/paths.ts";
+import type { Logger } from "../util/logger.ts";
+import { expectedVariable } from "./channel-keeper.ts";
+import { ControlClient } from "./control-client.ts";
+import { generationVariable, ownGeneration } from "./generation.ts";
+import { KeeperClient } from "./keeper-client.ts";
+import { shutdownKeeper } from "./keeper-connection.ts";
+import { ownCommand, startDetached, startKeeper } from "./own-process.ts";
+import { socketPaths } from "./sockets.ts";
+import { SupervisedControl } from "./supervised-control.ts";
+import { Supervisor } from "./supervisor.ts";
+
+export interface OpenSupervisor {
+  /** For all who talk to dedupd. */
+  readonly control: SupervisedControl;
+  /**
+   * Looks after dedupd if one runs or packs are exposed; it is started at its first use otherwise.
+   * To be called when the root is locked: two of serve must not look after one dedupd.
+   */
+  begin(): void;
+  /** Ends dedupd and the keeper if they have nothing to do; else the next serve finds them. */
+  close(): Promise<void>;
+}
+
+/**
+ * @param hasUnits dedupd is a unit of its own: it is not started here, and nor is a keeper
+ */
+export function openSupervisor(config: Config, hasUnits: boolean, log: Logger): OpenSupervisor {
+  const sockets = socketPaths(config.address);
+  const generation = ownGeneration(config);
+  const start = (channels: readonly string[]) =>
+    startDetached(ownCommand(["dedupd"]), {
+      hasLog: true,
+      environment: {
+        [generationVariable]: generation,
+        [expectedVariable]: channels.join(","),
+      },
+    });
+  const needsKeeper = !hasUnits && config.lazy.backend !== "eager";
+  const socketPath = sockets.keeper;
+  const supervisor = new Supervisor({
+    control: new ControlClient(sockets.dedupd),
+    generation,
+    startDedupd: hasUnits ? undefined : start,
+    openKeeper: () =>
+      needsKeeper
+        ? new KeeperClient({
+            socketPath,
+            start: () => void startKeeper(socketPath),
+            expected: [],
+            log,
+          })
+        : undefined,
+    endKeeper: () => shutdownKeeper(socketPath),
+    log,
+  });
+  return {
+    control: new SupervisedControl(sockets.dedupd, supervisor),
+    begin: () => {
+      if (hasExposedPacks(config.root)) supervisor.start();
+      else void supervisor.find();
+    },
+    close: () => supervisor.close(),
+  };
+}
+
+/** dedupd leaves a marker for each, to find them again itself. */
+function hasExposedPacks(root: string): boolean {
+  return readdirSync(storePaths(root).packs).some((name) => name.endsWith(".exposed"));
+}

@@ -1,0 +1,202 @@
+/**
+ * Sees to it that dedupd and the keeper run, for `serve`: finds them, starts them, and starts them
+ * again when they end.
+ *
+ * They are no children in the sense that they would end with serve: running containers go on
+ * reading while serve is replaced, and the next serve finds them by their sockets. Nothing is
+ * started before it is first needed, so a node without lazy images has neither of them.
+ *
+ * @module
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { AppError, describeError } from "../errors.ts";
+import type { Logger } from "../util/logger.ts";
+import type { ControlClient } from "./control-client.ts";
+import type { DedupdStatus } from "./control.ts";
+import { endProcess } from "./end-process.ts";
+import { generationOf } from "./generation.ts";
+import type { KeeperClient } from "./keeper-client.ts";
+import type { DetachedProcess } from "./own-process.ts";
+
+/** dedupd opens all packs again before it answers. */
+const startTimeoutMs = 20_000;
+const askIntervalMs = 10;
+/** It has only to let go of its files; what it is fetching is asked for again by its successor. */
+const endGraceMs = 5_000;
+/** Before the next start, where the last dedupd did not live that long; doubled up to the limit. */
+const shortLifeMs = 2_000;
+const retryDelayMs = 100;
+const retryDelayMsMax = 5_000;
+
+type HeldChannels = Pick<KeeperClient, "mirror" | "mirrored" | "close">;
+
+export interface SupervisorOptions {
+  readonly control: Pick<ControlClient, "status" | "events" | "packs">;
+  /** Of the dedupd that `startDedupd` starts. */
+  readonly generation: string;
+  /**
+   * Undefined: somebody else starts it, and again when it ends.
+   *
+   * @param channels names of channels that are kept for it
+   */
+  readonly startDedupd: ((channels: readonly string[]) => DetachedProcess) | undefined;
+  /** Looks after the keeper from when it is called; undefined where there need not be one. */
+  readonly openKeeper: () => HeldChannels | undefined;
+  readonly endKeeper: () => Promise<void>;
+  readonly log: Logger;
+}
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #stop = new AbortController();
+  #keeper: HeldChannels | undefined;
+  #watching: Promise<void> | undefined;
+  #running = Promise.withResolvers<void>();
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  /** Starts to look after dedupd; it is running when `running` resolves. */
+  start(): void {
+    if (this.#stop.signal.aborted) return;
+    this.#keeper ??= this.#options.openKeeper();
+    this.#watching ??= this.#watch();
+  }
+
+  /** Looks after dedupd only if one runs, as an earlier serve has left it. */
+  async find(): Promise<void> {
+    if ((await this.#status()) !== undefined) this.start();
+  }
+
+  /**
+   * Resolves when dedupd answers; does not start it. Rejects with `unavailable` when `timeoutMs`
+   * have passed, and when all is closed.
+   */
+  async running(timeoutMs: number): Promise<void> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const giveUp = () => {
+      const remedy = "see the log for why it cannot be started";
+      reject(new AppError("unavailable", "dedupd does not run", { remedy }));
+    };
+    const timer = setTimeout(giveUp, timeoutMs);
+    this.#stop.signal.addEventListener("abort", giveUp);
+    try {
+      await Promise.race([this.#running.promise, late]);
+    } finally {
+      clearTimeout(timer);
+      this.#stop.signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  /** Leaves both processes to the next serve; ends them if they have nothing to do. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#watching;
+    if (this.#watching !== undefined && (await this.#endIdle())) await this.#options.endKeeper();
+    await this.#keeper?.close();
+  }
+
+  async #endIdle(): Promise<boolean> {
+    const { control, log } = this.#options;
+    try {
+      const [{ pid }, packs] = await Promise.all([control.status(), control.packs()]);
+      if (packs.length > 0) return false;
+      await endProcess(pid, endGraceMs);
+      return true;
+    } catch (error) {
+      log.warn({ reason: describeError(error) }, "dedupd and the keeper are left as they are");
+      return false;
+    }
+  }
+
+  async #watch(): Promise<void> {
+    const { log } = this.#options;
+    let delayMs = 0;
+    while (!this.#stop.signal.aborted) {
+      const startMs = performance.now();
+      try {
+        const { pid } = await this.#findOrStart();
+        await this.#mirror();
+        this.#running.resolve();
+        await this.#untilLost(pid);
+        if (this.#stop.signal.aborted) return;
+        log.warn({ pid }, "dedupd ended; starting it again");
+        this.#running = Promise.withResolvers();
+      } catch (error) {
+        log.error({ reason: describeError(error) }, "cannot start dedupd");
+      }
+      const isShort = performance.now() - startMs < shortLifeMs;
+      if (isShort) await this.#pause(delayMs);
+      delayMs = isShort ? Math.min(Math.max(delayMs * 2, retryDelayMs), retryDelayMsMax) : 0;
+    }
+  }
+
+  /** The channels, so that they outlive even dedupd and the keeper together. */
+  async #mirror(): Promise<void> {
+    try {
+      await this.#keeper?.mirror();
+    } catch (error) {
+      this.#options.log.warn({ reason: describeError(error) }, "serve holds no channels");
+    }
+  }
+
+  async #findOrStart(): Promise<DedupdStatus> {
+    const { generation, startDedupd, log } = this.#options;
+    const found = await this.#status();
+    if (startDedupd === undefined) return found ?? (await this.#answer(() => false));
+    if (found !== undefined) {
+      const other = generationOf(found.pid);
+      if (other === undefined || other === generation) return found;
+      log.info({ pid: found.pid, version: found.version }, "replacing dedupd");
+      await endProcess(found.pid, endGraceMs);
+    }
+    const child = startDedupd(this.#keeper?.mirrored() ?? []);
+    let hasEnded = false;
+    void child.exited.then(() => (hasEnded = true));
+    return this.#answer(() => hasEnded);
+  }
+
+  async #answer(hasEnded: () => boolean): Promise<DedupdStatus> {
+    const endMs = performance.now() + startTimeoutMs;
+    while (performance.now() < endMs && !this.#stop.signal.aborted) {
+      const status = await this.#status();
+      if (status !== undefined) return status;
+      if (hasEnded()) throw new AppError("unavailable", "dedupd ended before it answered");
+      await Bun.sleep(askIntervalMs);
+    }
+    throw new AppError("unavailable", `dedupd did not answer in ${startTimeoutMs} ms`);
+  }
+
+  /** Undefined where nobody answers. */
+  #status(): Promise<DedupdStatus | undefined> {
+    return this.#options.control.status().catch(() => undefined);
+  }
+
+  /** A request that waits for an event ends with the process that would answer it. */
+  async #untilLost(pid: number): Promise<void> {
+    const { control, log } = this.#options;
+    const { signal } = this.#stop;
+    let after = 0;
+    try {
+      for (;;) after = (await control.events(after, { signal })).last;
+    } catch (error) {
+      if (signal.aborted || !isTimeout(error)) return;
+      log.error({ pid }, "dedupd runs but does not answer; ending it");
+      await endProcess(pid, 0);
+    }
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    const { signal } = this.#stop;
+    if (delayMs > 0 && !signal.aborted) {
+      await sleep(delayMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+}
+
+/** The control client's way to say that the process took the request and said nothing. */
+function isTimeout(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && cause.name === "TimeoutError";
+}
