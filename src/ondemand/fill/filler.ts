@@ -211,9 +211,12 @@ export class Filler {
     queue.answer(pack);
   }
 
-  #noteFailure({ packId, reference }: FillablePack, { kind, error }: Failure): void {
+  #noteFailure(pack: FillablePack, { kind, error }: Failure): void {
     this.#options.counts.retries += 1;
-    const image = formatReference(reference);
-    this.#options.log.warn({ packId, image, kind, reason: describeError(error) }, "fetch failed");
+    const reason = describeError(error);
+    // A registry that is away fails the same way many times a second.
+    const level = reason === pack.reason ? "debug" : "warn";
+    const image = formatReference(pack.reference);
+    this.#options.log[level]({ packId: pack.packId, image, kind, reason }, "fetch failed");
   }
 }
