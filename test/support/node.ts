@@ -68,7 +68,7 @@ export class TestNode implements AsyncDisposable {
   /** Waits until no layer is mounted, as it has to be when no container is left. */
   async waitUntilUnmounted(): Promise<void> {
     await this.containerd.collectGarbage();
-    const isUnmounted = () => findMounted(this.daemon.root).length === 0;
+    const isUnmounted = () => findMounted(join(this.daemon.root, "mounts")).length === 0;
     try {
       await waitUntil(isUnmounted, "layers are still mounted");
     } catch (cause) {
