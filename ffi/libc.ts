@@ -43,6 +43,7 @@ function openFunctions() {
     munmap: { args: ["ptr", "u64"], returns: "i32" },
     openat: { args: ["i32", "ptr", "i32", "u32"], returns: "i32" },
     pipe2: { args: ["ptr", "i32"], returns: "i32" },
+    poll: { args: ["ptr", "u64", "i32"], returns: "i32" },
     posix_fadvise: { args: ["i32", "i64", "i64", "i32"], returns: "i32" },
     pread: { args: ["i32", "ptr", "u64", "i64"], returns: long },
     read: { args: ["i32", "ptr", "u64"], returns: long },

@@ -1,9 +1,9 @@
 /**
- * `npm run bench [-- conversion|memory|pull|family] [flags]`: figures of this machine, as Markdown
- * tables and as JSON. Several rounds, medians; peers side by side in the same run.
+ * `npm run bench [-- conversion|memory|pull|family|lazy] [flags]`: figures of this machine, as
+ * Markdown tables and as JSON. Several rounds, medians; peers side by side in the same run.
  *
- * Flags are those of the family: `--set full|small`, `--only image,…`, `--peers name,…`,
- * `--rounds N`, `--out FILE`.
+ * Flags, of `family` and `lazy`: `--set full|small` (family only), `--only image,…`,
+ * `--peers name,…`, `--rounds N`, `--out FILE`.
  *
  * @module
  */
@@ -11,19 +11,21 @@ import { parseArgs } from "node:util";
 import { benchConversion } from "./bench/conversion.ts";
 import { familyFlags, readFamilyOptions } from "./bench/family/options.ts";
 import { benchFamily } from "./bench/family.ts";
+import { readLazyOptions } from "./bench/lazy/options.ts";
+import { benchLazy } from "./bench/lazy.ts";
 import { benchMemory } from "./bench/memory.ts";
 import { benchPull } from "./bench/pull.ts";
 import { build } from "./build.ts";
 import { runInScratch } from "./lib/scratch-run.ts";
 
 const { values, positionals } = parseArgs({ options: familyFlags, allowPositionals: true });
-const familyOptions = readFamilyOptions(values);
 
 const benchmarks: Readonly<Record<string, (scratch: string) => Promise<void>>> = {
   conversion: benchConversion,
   memory: benchMemory,
   pull: benchPull,
-  family: (scratch) => benchFamily(scratch, familyOptions),
+  family: (scratch) => benchFamily(scratch, readFamilyOptions(values)),
+  lazy: (scratch) => benchLazy(scratch, readLazyOptions(values)),
 };
 
 const names = positionals.length > 0 ? positionals : Object.keys(benchmarks);

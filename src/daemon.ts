@@ -36,7 +36,7 @@ export async function runDaemon(config: Config, hasUnits: boolean): Promise<void
   started.defer(() => containerd[Symbol.dispose]());
   const supervisor = openSupervisor(config, hasUnits, log);
   started.defer(() => supervisor.close());
-  const node = await openNode(config, log, containerd, crash);
+  const node = await openNode(config, log, containerd, supervisor.control, crash);
   started.defer(() => node.close());
   supervisor.begin();
   const { address } = config;
@@ -59,6 +59,6 @@ export async function runDaemon(config: Config, hasUnits: boolean): Promise<void
 
 async function openApi(config: Config, node: Node): Promise<ApiServer | undefined> {
   if (config.api.address === null) return undefined;
-  const app = createApp({ statistics: node.statistics, maintenance: node.maintenance });
+  const app = createApp(node);
   return startApi(app, config.api.address, node.paths.apiAddress);
 }

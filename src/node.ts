@@ -4,49 +4,43 @@
  * @module
  */
 import { readFileSync, statSync } from "node:fs";
-import { basename } from "node:path";
 import { realtimeNs } from "../ffi/time.ts";
+import { type LazyAdmin, openLazyAdmin } from "./claim/admin.ts";
+import type { DedupdCalls, LazyLayers } from "./claim/lazy-layers.ts";
+import {
+  type LazyParts,
+  lazyPacks,
+  openClaims,
+  type OpenClaims,
+  openLazyLayers,
+} from "./claim/open.ts";
+import { Promotions } from "./claim/promotions.ts";
 import type { Config } from "./config/schema.ts";
 import { openBlob } from "./containerd/content-store.ts";
 import type { BlobReader } from "./containerd/contract.ts";
-import type { ExtentCodec } from "./erofs/extent-codec.ts";
-import { AppError, describeError } from "./errors.ts";
+import { type AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
 import { type BlobRead, NodeLayerStore } from "./layer/layer-store.ts";
 import { Maintenance } from "./layer/maintenance.ts";
 import { Pacer } from "./layer/pacer.ts";
-import type { MkfsResult } from "./mkfs/probe.ts";
-import type { MkfsTool } from "./mkfs/tool.ts";
-import type { ImageFiles, MountDriver, MountMode } from "./mount/contract.ts";
-import { NodeLayerMounts } from "./mount/layer-mounts.ts";
+import type { NodeLayerMounts } from "./mount/layer-mounts.ts";
 import { parseMountInfo, type MountEntry } from "./mount/mountinfo.ts";
 import { checkMountNamespace } from "./mount/namespace-check.ts";
-import type { CompressionResult } from "./mount/probe-compression.ts";
-import type { ProbeResult } from "./mount/probe.ts";
-import { openRoot, type OpenRoot } from "./root.ts";
+import { openMounts } from "./node-mounts.ts";
+import { openRoot } from "./root.ts";
 import { Snapshotter } from "./snapshot/snapshotter.ts";
 import { effectiveCodec } from "./store/chunk-sink.ts";
-import {
-  allLayerIds,
-  endOfPack,
-  findLayer,
-  imageIdentity,
-  packIdsOf,
-  type LayerRow,
-} from "./store/index-database.ts";
+import { allLayerIds, endOfPack } from "./store/index-database.ts";
 import { findLayerBlob } from "./store/layer-blobs.ts";
-import { imagePath, packPath, type StorePaths } from "./store/paths.ts";
+import { findLazyLayer, lazyPackOfLayer } from "./store/lazy-layers.ts";
+import type { StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
+import { openSurroundings, type Surroundings } from "./surroundings.ts";
 import { KiB, MiB } from "./util/bytes.ts";
-import { cancel, type CancelFlag, makeCancelFlag } from "./util/cancel-flag.ts";
+import { cancel } from "./util/cancel-flag.ts";
 import type { Logger } from "./util/logger.ts";
-import type { Handlers } from "./util/thread-channel.ts";
-import type { WorkerConfiguration } from "./worker.ts";
-import { WorkerPool } from "./workers.ts";
 
-/** Threads cost some megabytes each; they come back within milliseconds. */
-const threadIdleMs = 15_000;
 const checkpointIntervalMs = 5_000;
 /** Logs of this size are moved to their databases. */
 const logBytesMax = { snapshots: 4 * MiB, index: 256 * KiB } as const;
@@ -56,38 +50,21 @@ export interface Node {
   readonly snapshotter: Snapshotter;
   readonly statistics: () => Promise<NodeStatistics>;
   readonly maintenance: Maintenance;
+  readonly lazy: LazyAdmin;
   /** Unmounts what no snapshot needs; what running containers use stays for the next start. */
   close(): Promise<void>;
 }
 
-interface Surroundings {
-  readonly config: Config;
-  readonly root: OpenRoot;
-  readonly log: Logger;
-  /** Ends what may run on for long, when the daemon stops. */
-  readonly stopFlag: CancelFlag;
-  /** How content is compressed, once that is known: builders start after that. */
-  codec: ExtentCodec | undefined;
-  /** The program that writes images in our place. */
-  mkfs: MkfsTool | undefined;
-  /** Mounts and unmounts, one at a time; a container that starts waits for them. */
-  readonly mounter: WorkerPool;
-  /** Conversions. */
-  readonly builders: WorkerPool;
-  /** Layers that are built anew, one after the other. */
-  readonly rewriter: WorkerPool;
-  /** Deletions, figures, checkpoints: what nobody is in a hurry for. */
-  readonly housekeeper: WorkerPool;
-}
-
 /**
  * @param blobs containerd, for layers that are read again when their snapshot is committed
+ * @param dedupd who brings the content of lazy layers; it may be away
  * @param onCrash is called when the process cannot be trusted any more
  */
 export async function openNode(
   config: Config,
   log: Logger,
   blobs: BlobReader,
+  dedupd: DedupdCalls,
   onCrash: (error: AppError) => void,
 ): Promise<Node> {
   await using opened = new AsyncDisposableStack();
@@ -97,14 +74,18 @@ export async function openNode(
   opened.defer(() => root.close((layers?.counts.running ?? 0) === 0));
   const warning = checkMountNamespace(config.root);
   if (warning !== undefined) log.warn({ root: config.root }, warning);
-  const pacer = new Pacer({
-    bytesPerSecond: config.maintenance.bytes_per_second,
-    isBusy: () => (layers?.counts.running ?? 0) > 0,
-  });
+  const isBusy = () => (layers?.counts.running ?? 0) > 0;
+  const pacing = { bytesPerSecond: config.maintenance.bytes_per_second, isBusy };
+  const pacer = new Pacer(pacing);
+  // Of its own: maintenance that is cancelled ends no promotion, nor is it slowed down by one.
+  const promotionPacer = new Pacer(pacing);
   const handlers = {
     reserve: (request: { job: number; count: number }) => layers?.reserve(request),
+    createLazyPack: (request: { job: number; contentBytes: number }) =>
+      layers?.createLazyPack(request),
     readBlob: (request: BlobRead) => layers?.readBlob(request),
     pace: (bytes: number) => pacer.pace(bytes),
+    pacePromotion: (bytes: number) => promotionPacer.pace(bytes),
     noteFallback: (reason: string) => {
       log.warn({ reason }, "a layer is built without mkfs.erofs, which cannot make its image");
     },
@@ -113,10 +94,15 @@ export async function openNode(
   opened.defer(() => {
     for (const pool of surroundings.pools) pool.close();
   });
-  const mounts = await openMounts(surroundings);
+  let promotions: Promotions | undefined;
+  const parts: LazyParts = { ...surroundings, ...root };
+  const lazyLayers = openLazyLayers(parts, dedupd, (pack) => promotions?.add(pack));
+  const mounts = await openMounts(surroundings, lazyLayers);
   let maintenance: Maintenance | undefined;
-  layers = openLayerStore(surroundings, mounts, () => maintenance?.compactLater());
-  const snapshotter = openSnapshotter(surroundings, mounts, layers, blobs);
+  const onOutdated = () => maintenance?.compactLater();
+  layers = openLayerStore(surroundings, mounts, lazyLayers, onOutdated);
+  const claims = opened.use(openClaims(parts, layers, lazyLayers, blobs));
+  const snapshotter = openSnapshotter(surroundings, mounts, layers, blobs, claims);
   const adoption = await mounts.adopt(mountEntries(), snapshotter.layersInUse());
   log.info(adoption, "mounts taken over");
   opened.defer(() => mounts.shutdown());
@@ -127,6 +113,13 @@ export async function openNode(
   maintenance = openMaintenance(surroundings, layers, pacer);
   const background = maintenance;
   opened.defer(() => background.close());
+  promotions = openPromotions(surroundings, layers);
+  const lazy = openLazyAdmin(parts, lazyLayers, claims, promotions);
+  const promoting = promotions;
+  opened.defer(() => promoting.close());
+  opened.defer(() => promotionPacer.cancel());
+  lazyLayers.start();
+  opened.defer(() => lazyLayers.close());
   maintenance.start();
   const checkpoints = setInterval(() => void checkpoint(surroundings), checkpointIntervalMs);
   opened.defer(() => clearInterval(checkpoints));
@@ -135,123 +128,26 @@ export async function openNode(
   return {
     paths: root.paths,
     snapshotter,
-    statistics: () => readStatistics(surroundings, mounts, store),
+    statistics: () => readStatistics(surroundings, mounts, store, lazy),
     maintenance,
+    lazy,
     close: () => stack.disposeAsync(),
   };
-}
-
-function openSurroundings(
-  config: Config,
-  root: OpenRoot,
-  log: Logger,
-  handlers: Handlers,
-  onCrash: (error: AppError) => void,
-): Surroundings & { readonly pools: readonly WorkerPool[] } {
-  const configuration = (): WorkerConfiguration => ({
-    paths: root.paths,
-    chunkBytes: config.chunk_size,
-    codec: surroundings.codec,
-    mkfs: surroundings.mkfs,
-    stopFlag: surroundings.stopFlag,
-  });
-  const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
-  const mounter = new WorkerPool({ ...common, threadsMax: 1 });
-  const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
-  const rewriter = new WorkerPool({ ...common, threadsMax: 1 });
-  const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
-  const pools = [mounter, builders, rewriter, housekeeper];
-  const workers = { mounter, builders, rewriter, housekeeper, pools };
-  const stopFlag = makeCancelFlag();
-  const surroundings = {
-    config,
-    root,
-    log,
-    stopFlag,
-    codec: undefined,
-    mkfs: undefined,
-    ...workers,
-  };
-  return surroundings;
 }
 
 function mountEntries(): MountEntry[] {
   return parseMountInfo(readFileSync("/proc/self/mountinfo", "utf8"));
 }
 
-async function openMounts(surroundings: Surroundings): Promise<NodeLayerMounts> {
-  const { config, root, log, mounter } = surroundings;
-  const { method, idle_timeout_ms: idleMs } = config.mount;
-  const probe = await mounter.call<ProbeResult>("probeMount", { method });
-  for (const { tried, reason } of probe.failed) log.info({ ...tried, reason }, "cannot mount so");
-  log.info(probe.mode, "mounting images");
-  await chooseCompression(surroundings, probe.mode);
-  if (config.erofs.builder === "mkfs") await chooseMkfs(surroundings, probe.mode);
-  const driver: MountDriver = {
-    mount: (files, target) => mountVerified(surroundings, files, target, probe.mode),
-    unmount: (target) => mounter.call("unmount", target),
-  };
-  return new NodeLayerMounts({
-    directory: root.paths.mounts,
-    driver,
-    method: probe.mode.method,
-    source: (layerId) => imageFilesOf(root, requireLayer(root, layerId)),
-    idleMs,
-    log,
-  });
-}
-
-async function chooseCompression(surroundings: Surroundings, mode: MountMode): Promise<void> {
-  const { config, log, mounter } = surroundings;
-  const request = { compression: config.compression, level: config.compression_level, mode };
-  const probe = await mounter.call<CompressionResult>("probeCompression", request);
-  for (const { tried, reason } of probe.failed) log.info({ tried, reason }, "cannot compress so");
-  log.info({ codec: probe.codec ?? "none" }, "compressing content");
-  surroundings.codec = probe.codec;
-}
-
-async function chooseMkfs(surroundings: Surroundings, mode: MountMode): Promise<void> {
-  const { config, log, mounter } = surroundings;
-  const { mkfs_path: path, mkfs_options: options } = config.erofs;
-  const probe = await mounter.call<MkfsResult>("probeMkfs", { path, options, mode });
-  for (const { tried, reason } of probe.failed) log.info({ tried, reason }, "cannot run mkfs so");
-  log.info({ ...probe.tool, version: probe.version }, "building images with mkfs.erofs");
-  surroundings.mkfs = probe.tool;
-}
-
-/** The target is named by the layer, so its image is known here and verified before the mount. */
-function mountVerified(
-  { root, mounter }: Surroundings,
-  files: ImageFiles,
-  target: string,
-  mode: MountMode,
-): Promise<void> {
-  const identity = imageIdentity(root.paths, requireLayer(root, Number(basename(target))));
-  return mounter.call("mount", { files, target, mode, identity });
-}
-
-function requireLayer(root: OpenRoot, layerId: number): LayerRow {
-  const layer = findLayer(root.index, layerId);
-  if (layer !== undefined) return layer;
-  throw new AppError("data_loss", `The content of layer ${layerId} is lost`, {
-    remedy: "remove the images that use the layer and pull them again",
-  });
-}
-
-function imageFilesOf({ paths }: OpenRoot, layer: LayerRow): ImageFiles {
-  return {
-    image: imagePath(paths, layer.id),
-    packs: packIdsOf(layer).map((packId) => packPath(paths, packId)),
-  };
-}
-
 function openLayerStore(
-  { root, builders, rewriter, housekeeper, log }: Surroundings,
+  { root, builders, claimers, rewriter, housekeeper, log }: Surroundings,
   mounts: NodeLayerMounts,
+  lazyLayers: LazyLayers,
   onOutdated: () => void,
 ): NodeLayerStore {
   return new NodeLayerStore({
     builders,
+    claimers,
     rewriter,
     housekeeper,
     allocator: root.allocator,
@@ -263,10 +159,21 @@ function openLayerStore(
       return root.metadata.durable();
     },
     findBlob: (key) => findLayerBlob(root.index, root.paths, key),
+    findLazy: (key) => findLazyLayer(root.index, root.paths, key),
+    lazyPacksOf: (layerIds) =>
+      layerIds.flatMap((layerId) => lazyPackOfLayer(root.index, layerId)?.pack ?? []),
+    letGoOfPacks: (packIds) => lazyLayers.letGo(packIds),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     onOutdated,
     log,
   });
+}
+
+/** Goes on with what the last run of the daemon did not finish. */
+function openPromotions({ root, log }: Surroundings, layers: NodeLayerStore): Promotions {
+  const promotions = new Promotions({ layers, log });
+  for (const pack of lazyPacks(root.index)) if (pack.isComplete) promotions.add(pack);
+  return promotions;
 }
 
 /** Under which key snapshots.db keeps that recompressing was asked for and has not ended. */
@@ -303,12 +210,14 @@ function openSnapshotter(
   mounts: NodeLayerMounts,
   layerStore: NodeLayerStore,
   blobs: BlobReader,
+  claims: OpenClaims | undefined,
 ): Snapshotter {
   const content = { blobs, containerdRoot: config.containerd.root };
   return new Snapshotter({
     root: config.root,
     metadata: root.metadata,
     layerStore,
+    claims: claims?.claims,
     mounts,
     log,
     nowNs: realtimeNs,
@@ -354,6 +263,7 @@ async function readStatistics(
   { root, housekeeper }: Surroundings,
   mounts: NodeLayerMounts,
   layers: NodeLayerStore,
+  lazy: LazyAdmin,
 ): Promise<NodeStatistics> {
   const references = root.metadata.layerReferences();
   const store = await housekeeper.call<StoreStatistics>("statistics", [...references]);
@@ -361,6 +271,7 @@ async function readStatistics(
   for (const count of references.values()) convertedLayers += count;
   return nodeStatistics({
     store,
+    lazy: await lazy.statistics(),
     conversions: layers.counts,
     mounts: mounts.counts(),
     convertedLayers,

@@ -19,6 +19,7 @@ import {
 } from "./layer/apply.ts";
 import type { BlobSource } from "./layer/blob-bytes.ts";
 import { buildFromDirectory, publish, type BuildEnvironment } from "./layer/build.ts";
+import { buildLazy, type LazyFacts, type LazyRequest } from "./layer/lazy-build.ts";
 import { rewriteLayer, type RewriteRequest } from "./layer/rewrite.ts";
 import { type MkfsRequest, type MkfsResult, probeMkfs } from "./mkfs/probe.ts";
 import type { MkfsTool } from "./mkfs/tool.ts";
@@ -34,12 +35,15 @@ import { type Compaction, condemnBundles } from "./store/compaction.ts";
 import { type Encoding, openIndex, truncateLog } from "./store/index-database.ts";
 import { moveLayerBlobs } from "./store/layer-blobs.ts";
 import type { BlockRange } from "./store/layout.ts";
+import { markComplete } from "./store/lazy-layers.ts";
+import { openPieces } from "./store/lazy-pack.ts";
 import type { StorePaths } from "./store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
 import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "./store/reclaim.ts";
 import { removeTree } from "./store/remove-tree.ts";
 import { layersToRecompress, layersWithStale, type OutdatedLayer } from "./store/stale-chunks.ts";
 import { readStatistics, type StoreStatistics } from "./store/statistics.ts";
+import { traceProgress, type TraceProgress, type TraceRequest } from "./store/trace-progress.ts";
 import { verifyImage, type ImageIdentity } from "./store/verify-image.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
 import { checkpoint } from "./snapshot/metadata.ts";
@@ -64,8 +68,6 @@ interface MountRequest {
   readonly mode: MountMode;
   readonly identity: ImageIdentity;
 }
-
-const pace = (bytes: number) => channel.call<void>("pace", bytes);
 
 declare const self: Worker;
 
@@ -130,7 +132,18 @@ const handlers = {
     return built.applied;
   },
 
+  async buildLazy(request: LazyRequest & { job: number }): Promise<LazyFacts> {
+    const { job } = request;
+    const createPack = (contentBytes: number) =>
+      channel.call<number>("createLazyPack", { job, contentBytes });
+    const { layer, facts } = await buildLazy(environment(job), request, createPack);
+    builtLayers.set(job, layer);
+    return facts;
+  },
+
   async rewriteLayer(request: RewriteRequest & { job: number }): Promise<void> {
+    const pacer = request.promotes === true ? "pacePromotion" : "pace";
+    const pace = (bytes: number) => channel.call<void>(pacer, bytes);
     builtLayers.set(request.job, await rewriteLayer(environment(request.job), request, pace));
   },
 
@@ -161,6 +174,19 @@ const handlers = {
 
   moveLayerBlobs(request: { from: number; to: number }): void {
     moveLayerBlobs(database(), request.from, request.to);
+  },
+
+  /** Up to where in its blob the author of an image wants the content of a lazy pack first. */
+  prefetchEnd(packId: number): number {
+    return openPieces(paths(), packId).origin.prefetchEndBytes;
+  },
+
+  traceProgress(request: TraceRequest): TraceProgress {
+    return traceProgress(database(), paths(), request);
+  },
+
+  markLazyComplete(packId: number): void {
+    markComplete(database(), packId);
   },
 
   condemnBundles(algorithm: Exclude<Encoding, 0>): Compaction {

@@ -88,6 +88,27 @@ export async function runCommand(
   return result.stdout;
 }
 
+/** Runs a command that has to succeed and to print a line; resolves with when it did, in ms. */
+export async function timeUntilLine(command: readonly string[], line: string): Promise<number> {
+  const startMs = performance.now();
+  const child = Bun.spawn([...command], {
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  groups.add(child.pid);
+  const errors = child.stderr.text();
+  let output = "";
+  let lineMs: number | undefined;
+  for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
+    output += piece;
+    if (output.includes(`${line}\n`)) lineMs ??= performance.now() - startMs;
+  }
+  const exitCode = await child.exited;
+  groups.delete(child.pid);
+  if (exitCode === 0 && lineMs !== undefined) return lineMs;
+  throw new CommandError(command, exitCode, output + (await errors));
+}
+
 /** Runs a command with the terminal of this process; resolves with its exit code. */
 export async function runAttached(
   command: readonly string[],

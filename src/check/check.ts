@@ -13,6 +13,7 @@ import type { StorePaths } from "../store/paths.ts";
 import type { Finding, Report } from "./finding.ts";
 import { checkImages } from "./image-check.ts";
 import { checkIndex } from "./index-check.ts";
+import { checkLazy } from "./lazy-check.ts";
 import { checkPacks } from "./pack-check.ts";
 
 /** What `check` needs to know of the snapshots. */
@@ -39,6 +40,7 @@ export function checkRoot(
   const report: Report = (finding) => findings.push(finding);
   checkIndex(database, report);
   checkPacks(database, paths, options, report);
+  checkLazy(database, paths, options, report);
   checkImages(database, paths, report);
   checkReferences(database, snapshots, report);
   if (options.isExclusive) checkUnused(database, paths, snapshots, report);

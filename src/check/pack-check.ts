@@ -4,7 +4,7 @@ import { existsSync, statSync } from "node:fs";
 import { toHex } from "../util/bytes.ts";
 import { ChunkReader } from "../store/chunk-reader.ts";
 import { usedPacks, type ChunkRow } from "../store/index-database.ts";
-import { blockOfPlace, firstPlaceOfPack, packBytes, packOffsetBytes } from "../store/layout.ts";
+import { blockOfPlace, packBytesOf, packOffsetBytes, placesOfPack } from "../store/layout.ts";
 import { packPath, type StorePaths } from "../store/paths.ts";
 import { repairsOfChunk, type Repair, type Report } from "./finding.ts";
 
@@ -24,7 +24,7 @@ export function checkPacks(
 ): void {
   for (const packId of usedPacks(database)) {
     const path = packPath(paths, packId);
-    const problem = problemOfFile(path);
+    const problem = problemOfFile(path, packBytesOf(packId));
     if (problem !== undefined) {
       report({ subject: path, problem, repairs: repairsOfPack(database, packId) });
     } else if (options.readsData) {
@@ -33,10 +33,10 @@ export function checkPacks(
   }
 }
 
-function problemOfFile(path: string): string | undefined {
+function problemOfFile(path: string, sizeBytes: number): string | undefined {
   if (!existsSync(path)) return "is missing, but layers have content in it";
   const { size } = statSync(path);
-  return size === packBytes ? undefined : `has ${size} bytes instead of ${packBytes}`;
+  return size === sizeBytes ? undefined : `has ${size} bytes instead of ${sizeBytes}`;
 }
 
 function repairsOfPack(database: Database, packId: number): Repair[] {
@@ -44,7 +44,7 @@ function repairsOfPack(database: Database, packId: number): Repair[] {
     .query<{ layer: number }, [number, number]>(
       "SELECT DISTINCT layer FROM layer_chunks WHERE place >= ? AND place < ?",
     )
-    .all(firstPlaceOfPack(packId), firstPlaceOfPack(packId + 1));
+    .all(...placesOfPack(packId));
   return layers.map((row) => ({ kind: "give_up_layer", layerId: row.layer }));
 }
 
@@ -61,7 +61,7 @@ function checkContent(
     .query<ChunkRow, [number, number]>(
       "SELECT * FROM chunks WHERE place >= ? AND place < ? ORDER BY place",
     )
-    .iterate(firstPlaceOfPack(packId), firstPlaceOfPack(packId + 1));
+    .iterate(...placesOfPack(packId));
   using reader = new ChunkReader(database, path);
   for (const chunk of chunks) {
     const content = reader.read(chunk);

@@ -2,6 +2,7 @@
 import type { Database } from "bun:sqlite";
 import { readdirSync, rmSync } from "node:fs";
 import { usedPacks } from "../store/index-database.ts";
+import { listLazyPacks } from "../store/lazy-layers.ts";
 import { numberInName, packPath, type StorePaths } from "../store/paths.ts";
 import { blockOfPlace } from "../store/layout.ts";
 import {
@@ -84,6 +85,7 @@ function recount(database: Database): void {
 /** A pack may be damaged; with no content left in it, it is made anew when needed. */
 function removeUnusedPacks(database: Database, paths: StorePaths): void {
   const used = new Set(usedPacks(database));
+  for (const { pack } of listLazyPacks(database)) used.add(pack);
   for (const name of readdirSync(paths.packs)) {
     const packId = numberInName(name, ".pack");
     if (packId !== undefined && !used.has(packId)) rmSync(packPath(paths, packId));

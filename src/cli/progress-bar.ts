@@ -1,5 +1,6 @@
 /**
- * Shows how a conversion gets on: a bar on a terminal, a line for each layer elsewhere.
+ * Shows how a conversion gets on: a bar on a terminal, a line for each layer elsewhere. And the
+ * parts of it that others draw with.
  *
  * @module
  */
@@ -10,11 +11,24 @@ const barColumns = 30;
 /** Often enough for an eye. */
 const intervalMs = 100;
 /** Back to the first column; what is right of the cursor goes (ECMA-48, EL). */
-const clearLine = "\r\u001b[K";
+export const clearLine = "\r\u001b[K";
 
 export interface ProgressOutput {
   readonly isTTY?: boolean;
   write(text: string): unknown;
+}
+
+/** `[###...] 50 %` */
+export function bar(doneBytes: number, totalBytes: number): string {
+  const share = Math.min(1, doneBytes / Math.max(1, totalBytes));
+  const filled = "#".repeat(Math.round(share * barColumns));
+  return `[${filled.padEnd(barColumns, ".")}] ${Math.floor(share * 100)} %`;
+}
+
+/** `1:05` for 65 seconds. */
+export function formatDuration(durationMs: number): string {
+  const seconds = Math.ceil(durationMs / 1000);
+  return `${Math.floor(seconds / 60)}:${`${seconds % 60}`.padStart(2, "0")}`;
 }
 
 export class ConversionProgress implements ConversionEvents {
@@ -72,12 +86,9 @@ export class ConversionProgress implements ConversionEvents {
   #show(): void {
     if (!this.#output.isTTY) return;
     this.#shownMs = this.#now();
-    const share = Math.min(1, this.#doneBytes / Math.max(1, this.#totalBytes));
-    const filled = Math.round(share * barColumns);
-    const bar = "#".repeat(filled).padEnd(barColumns, ".");
     const done = formatSize(Math.min(this.#doneBytes, this.#totalBytes));
     const layers = `${this.#layersDone}/${this.#layers} layers`;
-    const text = `[${bar}] ${Math.floor(share * 100)} % ${done} of ${formatSize(this.#totalBytes)}`;
-    this.#output.write(`${clearLine}${text}, ${layers}`);
+    const text = `${bar(this.#doneBytes, this.#totalBytes)} ${done}`;
+    this.#output.write(`${clearLine}${text} of ${formatSize(this.#totalBytes)}, ${layers}`);
   }
 }

@@ -5,6 +5,8 @@ import { formatSize } from "../util/bytes.ts";
 import { callApi } from "./admin-api.ts";
 import { guard, printLine, printTable } from "./command.ts";
 
+type LazyFigures = NodeStatistics["lazy"];
+
 export const statsCommand = defineCommand({
   meta: { name: "stats", description: "Show what the node holds and what it saves" },
   args: { json: { type: "boolean", description: "Print the JSON of GET /stats" } },
@@ -15,6 +17,12 @@ export const statsCommand = defineCommand({
       else printStatistics(statistics);
     }),
 });
+
+function describeLazy({ images, missing_bytes: missing, claims, dedupd }: LazyFigures): string {
+  const decided = `${claims.lazy} lazy, ${claims.present} present, ${claims.not_lazy} pulled`;
+  const backend = dedupd === null ? "dedupd is away" : `backend ${dedupd.backend}`;
+  return `${images} images miss ${formatSize(missing)}; ${decided}; ${backend}`;
+}
 
 function printStatistics(statistics: NodeStatistics): void {
   const { layers, images, chunks, conversions, mounts } = statistics;
@@ -32,6 +40,7 @@ function printStatistics(statistics: NodeStatistics): void {
       `${conversions.done} done, ${conversions.skipped} skipped, ${conversions.failed} failed, ` +
         `${conversions.running} running, ${conversions.seconds.toFixed(1)} s`,
     ],
+    ["lazy", describeLazy(statistics.lazy)],
     ["mounts", `${mounts.file} by file, ${mounts.loop} by loop device`],
   ]);
   for (const layer of layers.plain_layers) printLine(`plain: ${layer.name}: ${layer.reason}`);

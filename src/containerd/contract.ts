@@ -16,7 +16,11 @@ export interface CallScope {
 
 /** containerd's content service, as far as layers need it. */
 export interface BlobReader {
-  /** A part of a blob, whole. Rejects with `not_found` for an unknown blob. */
+  /**
+   * A part of a blob, whole. Rejects with `not_found` for an unknown blob.
+   *
+   * @param lengthBytes 0: to the end
+   */
   readBlob(
     digest: string,
     offsetBytes: number,

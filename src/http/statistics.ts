@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { ConversionCounts } from "../layer/layer-store.ts";
+import type { LazyStatistics } from "../claim/admin.ts";
+import type { ConversionCounts } from "../layer/layer-builds.ts";
 import type { StoreStatistics } from "../store/statistics.ts";
 import { version } from "../version.ts";
 
@@ -23,6 +24,8 @@ export interface NodeStatistics {
     readonly plain_layers: readonly PlainLayer[];
   };
   readonly images: { readonly count: number; readonly bytes: number };
+  /** Images that have content in a pack of their own, and about how much is still missing there. */
+  readonly lazy: LazyStatistics & { readonly images: number; readonly missing_bytes: number };
   readonly chunks: { readonly unique: number; readonly references: number };
   /** File content of all converted layers as if each kept its own. */
   readonly logical_bytes: number;
@@ -36,6 +39,7 @@ export interface NodeStatistics {
 
 export interface StatisticsSources {
   readonly store: StoreStatistics;
+  readonly lazy: LazyStatistics;
   readonly conversions: ConversionCounts;
   readonly mounts: { readonly file: number; readonly loop: number };
   readonly convertedLayers: number;
@@ -56,6 +60,7 @@ export function nodeStatistics(sources: StatisticsSources): NodeStatistics {
       plain_layers: plainLayers.slice(0, plainLayersShownMax),
     },
     images: { count: store.images, bytes: store.imageBytes },
+    lazy: { images: store.lazyImages, missing_bytes: store.missingBytes, ...sources.lazy },
     chunks: { unique: store.chunksUnique, references: store.chunkReferences },
     logical_bytes: logicalBytes,
     stored_bytes: storedBytes,

@@ -27,6 +27,13 @@ export interface LayerDeleterOptions {
   /** Whether a snapshot is about to refer to it. */
   readonly isProtected: (layerId: number) => boolean;
   readonly isPackEmpty: (packId: number) => boolean;
+  /** The lazy packs of the layers. */
+  readonly lazyPacksOf: (layerIds: readonly number[]) => readonly number[];
+  /**
+   * The files of these packs are gone, or about to go; resolves when nobody has them open any more,
+   * and rejects where that is not known. Their numbers are not given out before.
+   */
+  readonly letGoOfPacks: (packIds: readonly number[]) => Promise<void>;
   /** Layers were deleted or content was found lost: there may be something to store anew. */
   readonly onOutdated: () => void;
   readonly log: Logger;
@@ -76,6 +83,8 @@ export class LayerDeleter {
       else if (await this.#unmount(layerId)) unmounted.push(layerId);
     }
     if (unmounted.length === 0) return;
+    const lazyPacks = this.#options.lazyPacksOf(unmounted);
+    allocator.hold(lazyPacks);
     try {
       // What a transaction gave up must not go before the transaction is on disk.
       await durable();
@@ -90,7 +99,21 @@ export class LayerDeleter {
       if (inUse.size < unmounted.length) onOutdated();
     } catch (error) {
       log.error({ layers: unmounted, reason: describeError(error) }, "cannot delete layers");
+    } finally {
+      void this.#letGo(lazyPacks, new Set(this.#options.lazyPacksOf(unmounted)));
     }
+  }
+
+  /** Not waited for: who has a pack open may be slow to answer. */
+  async #letGo(packs: readonly number[], kept: ReadonlySet<number>): Promise<void> {
+    const deleted = packs.filter((packId) => !kept.has(packId));
+    try {
+      if (deleted.length > 0) await this.#options.letGoOfPacks(deleted);
+    } catch (error) {
+      const fields = { packs: deleted, reason: describeError(error) };
+      this.#options.log.warn(fields, "packs are deleted, but may be open");
+    }
+    this.#options.allocator.unhold(packs);
   }
 
   async #unmount(layerId: number): Promise<boolean> {

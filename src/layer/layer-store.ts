@@ -2,68 +2,58 @@
  * The life of layers, as the main thread directs it: built by worker threads, published and deleted
  * under one lock.
  *
- * Building takes no lock, so several layers are built at once and may find the same new content;
- * publishing looks every chunk up again, keeps the first copy and drops the other. A chunk that was
- * deleted while a layer that wants it was built makes the build start again.
- *
  * @module
  */
-import { AppError, describeError } from "../errors.ts";
+import { AppError } from "../errors.ts";
 import type {
   AppliedBlob,
   BlobLayer,
   BlobNote,
+  ClaimedLayer,
   ConvertedLayer,
   LayerBase,
   LayerBlob,
   LayerStore,
+  LazyLayerStore,
+  LazyTable,
 } from "../snapshot/contract.ts";
 import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
-import type { BlockRange } from "../store/layout.ts";
-import type { Reservation } from "../store/pack-allocator.ts";
-import type { PublishedLayer } from "../store/publish.ts";
+import type { LazyLayerRow } from "../store/lazy-layers.ts";
 import { cancel, makeCancelFlag } from "../util/cancel-flag.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
 import { Mutex } from "../util/mutex.ts";
 import type { WorkerPool, WorkerThread } from "../workers.ts";
+import { type ConversionCounts, LayerBuilds, type StartBuild } from "./layer-builds.ts";
+import type { LazyFacts } from "./lazy-build.ts";
 import { LayerDeleter, type LayerDeleterOptions } from "./layer-deleter.ts";
 import type { RewriteRequest } from "./rewrite.ts";
 
-/** Content that vanishes during a build three times in a row is no coincidence. */
-const attemptsMax = 3;
-
-export interface ConversionCounts {
-  done: number;
-  failed: number;
-  /** Layers that were there already, found by the digest of their blob. */
-  skipped: number;
-  running: number;
-  /** Wall time of all finished conversions. */
-  seconds: number;
-}
-
 export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "isProtected"> {
   readonly builders: WorkerPool;
+  /**
+   * Builds layers of tables of contents, which takes no time and should not wait for conversions;
+   * the builders do, where it is left out.
+   */
+  readonly claimers?: WorkerPool;
   /** Builds layers anew in the background, beside conversions. */
   readonly rewriter: WorkerPool;
   /** Gives all snapshots of a layer another one; resolves when that is durable. */
   readonly moveSnapshots: (from: number, to: number) => Promise<void>;
   readonly findBlob: (key: BlobKey) => KnownLayer | undefined;
+  readonly findLazy: (key: BlobKey) => LazyLayerRow | undefined;
 }
 
-/** Has a layer built by a worker thread, which keeps it under the number of the job. */
-type StartBuild<Result> = (thread: WorkerThread, job: number) => Promise<Result>;
+/** A claimed layer, and how it came out. */
+export interface BuiltClaim extends ClaimedLayer {
+  /** What was found of its content when it was built; undefined where it was there already. */
+  readonly facts: LazyFacts | undefined;
+}
 
 interface BlobJob {
   readonly thread: WorkerThread;
   readonly job: number;
   readonly blob: LayerBlob;
   readonly signal: AbortSignal;
-}
-
-interface Built<Result> {
-  readonly layer: ConvertedLayer;
-  readonly result: Result;
 }
 
 /** A builder's request for a part of the blob it applies. */
@@ -73,33 +63,31 @@ export interface BlobRead {
   readonly lengthBytes: number;
 }
 
-export class NodeLayerStore implements LayerStore {
-  readonly counts: ConversionCounts = {
-    done: 0,
-    failed: 0,
-    skipped: 0,
-    running: 0,
-    seconds: 0,
-  };
+export class NodeLayerStore implements LayerStore, LazyLayerStore {
   readonly #options: LayerStoreOptions;
   /** Serialises all that changes the index. */
   readonly #lock = new Mutex();
   readonly #protected = new Map<number, number>();
-  readonly #reservations = new Map<number, Reservation>();
   /** The blobs that are being applied, by job. */
   readonly #blobs = new Map<number, LayerBlob>();
   readonly #blobLocks = new KeyedMutex();
+  readonly #builds: LayerBuilds;
   readonly #deleter: LayerDeleter;
-  #nextJob = 1;
 
   constructor(options: LayerStoreOptions) {
     this.#options = options;
+    const protect = (layerId: number) => this.#protect(layerId);
+    this.#builds = new LayerBuilds({ ...options, lock: this.#lock, protect });
     const isProtected = (layerId: number) => this.#protected.has(layerId);
     this.#deleter = new LayerDeleter({ ...options, lock: this.#lock, isProtected });
   }
 
+  get counts(): ConversionCounts {
+    return this.#builds.counts;
+  }
+
   async convert(directory: string, label: string): Promise<ConvertedLayer> {
-    const { layer } = await this.#build(label, (thread, job) =>
+    const { layer } = await this.#builds.build(label, (thread, job) =>
       thread.call<void>("buildFromDirectory", { job, directory }),
     );
     return layer;
@@ -120,26 +108,65 @@ export class NodeLayerStore implements LayerStore {
 
   inspect(blob: LayerBlob, signal: AbortSignal): Promise<AppliedBlob> {
     return this.#options.builders.use((thread) =>
-      this.#readBlob("inspectBlob", { thread, job: this.#nextJob++, blob, signal }),
+      this.#readBlob("inspectBlob", { thread, job: this.#builds.nextJob(), blob, signal }),
     );
   }
 
-  /** Counts and times a build. */
-  async #build<Result>(label: string, start: StartBuild<Result>): Promise<Built<Result>> {
-    const startMs = performance.now();
-    this.counts.running += 1;
-    try {
-      const built = await this.#buildWithRetry(label, start);
-      this.counts.done += 1;
-      return built;
-    } catch (error) {
-      const isPostponed = error instanceof AppError && error.code === "failed_precondition";
-      if (!isPostponed) this.counts.failed += 1;
-      throw error;
-    } finally {
-      this.counts.running -= 1;
-      this.counts.seconds += (performance.now() - startMs) / 1000;
+  /**
+   * Makes a layer of a blob's table of contents. Its content is on the node as far as it was
+   * before; the rest is to be brought to its pack. Protected as by `apply`.
+   *
+   * Rejects with `failed_precondition` where the layer must be read as a whole ("not lazy: …"),
+   * with `data_loss` for a wrong table, with `cancelled` after `signal`.
+   */
+  claim(table: LazyTable, base: LayerBase, signal: AbortSignal): Promise<BuiltClaim> {
+    const { digest } = table;
+    const key = keyOf(table, base);
+    return this.#blobLocks.run([digest], async () => {
+      refuseCancelled(table, signal);
+      const known = await this.findClaimed(digest, base);
+      if (known !== undefined) return known;
+      const start: StartBuild<LazyFacts> = (thread, job) =>
+        thread.call("buildLazy", { ...table, job, base, key });
+      const { claimers, log } = this.#options;
+      const { layer, result: facts } = await this.#builds.build(digest, start, claimers);
+      const { packId, missingBytes } = facts;
+      const state = missingBytes === 0 ? "complete" : "fetching";
+      log.info({ blob: digest, ...layer, ...facts }, `claimed layer ${digest}`);
+      return { ...layer, isLazy: packId !== undefined, packId, state, facts };
+    });
+  }
+
+  /** What `claim` would find without a table: a layer that was made of the blob before. */
+  async findClaimed(digest: string, base: LayerBase): Promise<BuiltClaim | undefined> {
+    const key = keyOf({ digest }, base);
+    const reused = { addedBytes: 0, reused: true, facts: undefined };
+    const applied = await this.#findKnown(key);
+    if (applied !== undefined) {
+      return { ...applied, ...reused, isLazy: false, packId: undefined, state: "complete" };
     }
+    const lazy = await this.#protectFound(() => this.#options.findLazy(key));
+    if (lazy === undefined) return undefined;
+    const { layer: layerId, inodes, pack: packId, state } = lazy;
+    return { ...reused, layerId, inodes, isLazy: packId !== undefined, packId, state };
+  }
+
+  /**
+   * Makes an ordinary layer of a lazy one whose content is all there: it is verified once more and
+   * stored as new content is, and all snapshots get the new layer. The lazy one and its pack go
+   * when nobody has them open any more.
+   *
+   * @returns undefined where no snapshot refers to the layer
+   * @throws AppError `data_loss` where content is missing or wrong: nothing changes; `unavailable`
+   *   where the layer is being pulled just now
+   */
+  promote(layerId: number): Promise<ConvertedLayer | undefined> {
+    return this.rewrite({ layerId, recompresses: false, promotes: true });
+  }
+
+  /** Notes that all content of a lazy pack is there and on disk; survives a restart. */
+  markComplete(packId: number): Promise<void> {
+    return this.#lock.run(() => this.#options.housekeeper.call("markLazyComplete", packId));
   }
 
   settle(layerId: number): void {
@@ -182,7 +209,7 @@ export class NodeLayerStore implements LayerStore {
       thread.call("rewriteLayer", { job, ...request });
     try {
       const { rewriter } = this.#options;
-      const { layer } = await this.#buildWithRetry(`${layerId}`, start, rewriter);
+      const { layer } = await this.#builds.buildQuietly(`${layerId}`, start, rewriter);
       try {
         if (layer.layerId !== layerId) await this.#move(layerId, layer.layerId);
       } finally {
@@ -208,12 +235,15 @@ export class NodeLayerStore implements LayerStore {
     });
   }
 
-  /** Answers a builder's request for blocks; a handler of the worker pool. */
-  readonly reserve = (request: { job: number; count: number }): Promise<number> => {
-    const reservation = this.#reservations.get(request.job);
-    if (reservation === undefined) throw new AppError("internal", `No job ${request.job}`);
-    return this.#options.allocator.reserve(reservation, request.count);
-  };
+  /** Answers builders; a handler of the worker pool. */
+  get reserve(): LayerBuilds["reserve"] {
+    return this.#builds.reserve;
+  }
+
+  /** As `reserve`. */
+  get createLazyPack(): LayerBuilds["createLazyPack"] {
+    return this.#builds.createLazyPack;
+  }
 
   /** Answers a builder that cannot open the file of its blob; a handler of the worker pool. */
   readonly readBlob = (request: BlobRead): Promise<Uint8Array> => {
@@ -224,11 +254,7 @@ export class NodeLayerStore implements LayerStore {
 
   /** The layer that was made of the same blob before, protected. */
   async #findKnown(key: BlobKey): Promise<BlobLayer | undefined> {
-    const known = await this.#lock.run(() => {
-      const found = this.#options.findBlob(key);
-      if (found !== undefined) this.#protect(found.layer);
-      return found;
-    });
+    const known = await this.#protectFound(() => this.#options.findBlob(key));
     if (known === undefined) return undefined;
     const { layer: layerId, inodes, diff_id: diffId, tar_bytes: tarBytes } = known;
     return { layerId, addedBytes: 0, inodes, reused: true, diffId, tarBytes };
@@ -252,7 +278,7 @@ export class NodeLayerStore implements LayerStore {
     const { digest } = blob;
     const { log } = this.#options;
     log.info({ blob: digest }, `detected new layer ${digest}, auto-converting to EROFS`);
-    const { layer, result } = await this.#build(digest, (thread, job) =>
+    const { layer, result } = await this.#builds.build(digest, (thread, job) =>
       this.#readBlob("buildFromBlob", { thread, job, blob, signal }, { base, key }),
     );
     const message = layer.reused
@@ -284,80 +310,28 @@ export class NodeLayerStore implements LayerStore {
     }
   }
 
+  #protectFound<Found extends { readonly layer: number }>(
+    find: () => Found | undefined,
+  ): Promise<Found | undefined> {
+    return this.#lock.run(() => {
+      const found = find();
+      if (found !== undefined) this.#protect(found.layer);
+      return found;
+    });
+  }
+
   #protect(layerId: number): void {
     this.#protected.set(layerId, (this.#protected.get(layerId) ?? 0) + 1);
-  }
-
-  async #buildWithRetry<Result>(
-    label: string,
-    start: StartBuild<Result>,
-    pool = this.#options.builders,
-  ): Promise<Built<Result>> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await pool.use((thread) => this.#buildOnce(thread, start));
-      } catch (error) {
-        const isTransient = error instanceof AppError && error.code === "unavailable";
-        if (!isTransient || attempt === attemptsMax) throw error;
-        const fields = { layer: label, reason: describeError(error) };
-        this.#options.log.info(fields, `building layer ${label} again`);
-      }
-    }
-  }
-
-  async #buildOnce<Result>(
-    thread: WorkerThread,
-    start: StartBuild<Result>,
-  ): Promise<Built<Result>> {
-    const { allocator } = this.#options;
-    const job = this.#nextJob++;
-    const reservation = allocator.begin();
-    this.#reservations.set(job, reservation);
-    let keepsAll = false;
-    try {
-      const result = await start(thread, job);
-      const published = await this.#lock.run(() => this.#publish(thread, job));
-      keepsAll = published.unneededChunks === 0;
-      if (published.restoredChunks > 0) {
-        const fields = { chunks: published.restoredChunks };
-        this.#options.log.error(fields, "packs had lost content, it was written again");
-        this.#options.onOutdated();
-      }
-      const { layerId, addedBytes, inodes, reused } = published;
-      if (published.isImageRestored) {
-        this.#options.log.error({ layerId }, "an image was damaged, it was written again");
-      }
-      return { layer: { layerId, addedBytes, inodes, reused }, result };
-    } finally {
-      if (!keepsAll) await this.#discard(thread, reservation.ranges);
-      this.#reservations.delete(job);
-      allocator.end(reservation);
-    }
-  }
-
-  async #publish(thread: WorkerThread, job: number): Promise<PublishedLayer> {
-    const published = await thread.call<PublishedLayer>("publish", job);
-    this.#protect(published.layerId);
-    return published;
-  }
-
-  /** Frees what was written and is in no index; what fails here, the next start finds. */
-  async #discard(thread: WorkerThread, ranges: readonly BlockRange[]): Promise<void> {
-    try {
-      await thread.call("discard", ranges);
-    } catch (error) {
-      this.#options.log.error({ reason: describeError(error) }, "cannot free unneeded blocks");
-    }
   }
 }
 
 /** What decides how the layer turns out, but for what it takes from those below. */
-function keyOf({ digest }: BlobNote, { root, lower }: LayerBase): BlobKey {
+function keyOf({ digest }: Pick<BlobNote, "digest">, { root, lower }: LayerBase): BlobKey {
   const { mode, uid, gid } = root;
   const place = lower.length === 0 ? "first" : "upper";
   return { digest, root: `${mode.toString(8)} ${uid}:${gid}`, place };
 }
 
-function refuseCancelled({ digest }: LayerBlob, { aborted }: AbortSignal): void {
+function refuseCancelled({ digest }: Pick<BlobNote, "digest">, { aborted }: AbortSignal): void {
   if (aborted) throw new AppError("cancelled", `Nobody waits for layer "${digest}" any more`);
 }

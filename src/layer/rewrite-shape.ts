@@ -6,6 +6,7 @@
 import { blockBytes } from "../store/layout.ts";
 import { chunkUse, type ChunkUse } from "../store/chunk-sink.ts";
 import type { FilePiece } from "../store/layer-files.ts";
+import { assert } from "../util/assert.ts";
 import { MiB } from "../util/bytes.ts";
 
 export interface ChunkShape {
@@ -27,6 +28,7 @@ export function shapeOf(pieces: Iterable<FilePiece>, sizeBytes: number): ChunkSh
   let last: { offset: number; length: number } | undefined;
   for (const piece of pieces) {
     if (piece.kind === "inline") return "inline";
+    assert(piece.kind !== "lazy", "content in a lazy pack is stored anew");
     if (piece.kind !== "chunk") {
       hasHole = true;
       continue;

@@ -7,8 +7,12 @@
  * brought the same content since, that is taken. So a chunk the packs have lost is mended as soon
  * as anybody pulls it again.
  *
+ * A lazy layer becomes an ordinary one in the same way, once all of its content is there: files
+ * that have any of it in the lazy pack are stored as if they came anew.
+ *
  * @module
  */
+import { AppError } from "../errors.ts";
 import {
   isOfType,
   readOwnContent,
@@ -24,7 +28,9 @@ import type { InodeRef } from "../erofs/inode-table.ts";
 import { holeChunk, type ChunkRef, type FileContent, type Inode } from "../erofs/tree.ts";
 import { effectiveCodec } from "../store/chunk-sink.ts";
 import { findLayer, imageIdentity, type ChunkRow } from "../store/index-database.ts";
-import { contentIndex, openImageFile, PieceReader } from "../store/layer-files.ts";
+import { contentIndex, type FilePiece, openImageFile, PieceReader } from "../store/layer-files.ts";
+import { LazyContent } from "../store/lazy-content.ts";
+import { lazyPackOfLayer } from "../store/lazy-layers.ts";
 import { blockBytes } from "../store/layout.ts";
 import type { BuiltLayer } from "../store/publish.ts";
 import { VerifiedContent } from "../store/verified-content.ts";
@@ -35,13 +41,17 @@ import { MiB } from "../util/bytes.ts";
 import { noteRows } from "../util/garbage.ts";
 import { buildInPacks, type BuildEnvironment, type PackPlace } from "./build.ts";
 import type { LayerTree } from "./directory-tree.ts";
+import { storeContent } from "./file-content.ts";
 import { shapeOf, usesOf } from "./rewrite-shape.ts";
+import { storedFile } from "./stored-file.ts";
 import { XattrLists } from "./xattr-lists.ts";
 
 export interface RewriteRequest {
   readonly layerId: number;
   /** Raw content that was stored under another setting is tried again. */
   readonly recompresses: boolean;
+  /** The layer may be lazy: what is in its pack becomes content like any other. */
+  readonly promotes?: boolean;
 }
 
 /** Asked after about so many bytes were read or written; waits, or rejects to cancel. */
@@ -52,17 +62,22 @@ const paceBytes = MiB;
 
 export async function rewriteLayer(
   environment: BuildEnvironment,
-  { layerId, recompresses }: RewriteRequest,
+  { layerId, recompresses, promotes }: RewriteRequest,
   pace: Pace,
 ): Promise<BuiltLayer> {
   const { database, paths, codec, chunkBytes } = environment;
   const layer = defined(findLayer(database, layerId), `layer ${layerId}`);
+  const lazyPack = lazyPackOfLayer(database, layerId)?.pack;
+  if (lazyPack !== undefined && promotes !== true) {
+    throw new AppError("failed_precondition", `Layer ${layerId} is lazy: content is missing`);
+  }
   const budget = new Budget(pace);
   const image = imageIdentity(paths, layer);
   // What is wrong in the old image would be right in the new one.
   verifyImage(image);
   using file = openImageFile(image.path);
   using content = new VerifiedContent(database, paths);
+  using lazy = lazyPack === undefined ? undefined : new LazyContent(paths, lazyPack);
   const options = {
     ...environment,
     recompresses,
@@ -77,7 +92,16 @@ export async function rewriteLayer(
   const index = contentIndex(database);
   const entryBytes = layer.image_bytes / layer.inodes;
   return await buildInPacks(options, (place) =>
-    new TreeRewriter({ ...place, image: file.image, index, content, budget, entryBytes }).read(),
+    new TreeRewriter({
+      ...place,
+      image: file.image,
+      index,
+      content,
+      lazy,
+      newChunkBytes: chunkBytes,
+      budget,
+      entryBytes,
+    }).read(),
   );
 }
 
@@ -113,6 +137,10 @@ interface RewriterOptions extends PackPlace {
   readonly image: ErofsImage;
   readonly index: ReturnType<typeof contentIndex>;
   readonly content: VerifiedContent;
+  /** Undefined for an ordinary layer. */
+  readonly lazy: LazyContent | undefined;
+  /** How content is cut that is stored as if it came anew. */
+  readonly newChunkBytes: number;
   readonly budget: Budget;
   /** What an entry costs to read and to write, on average. */
   readonly entryBytes: number;
@@ -173,6 +201,8 @@ class TreeRewriter {
 
   async #contentOf(path: ByteString, inode: ImageInode): Promise<FileContent> {
     const { sizeBytes } = inode;
+    const pieces = this.#lazyPiecesOf(path, inode);
+    if (pieces !== undefined) return this.#storeAnew(pieces, sizeBytes);
     const shape = shapeOf(this.#pieces.piecesOf(inode, path), sizeBytes);
     if (shape === "inline") {
       this.#contentBytes += sizeBytes;
@@ -192,6 +222,21 @@ class TreeRewriter {
     }
     const only = count === 1 ? defined(chunks[0], "the only chunk") : chunks;
     return { kind: "chunks", chunkSizeBytes, chunks: only };
+  }
+
+  /** All pieces of a file that has any in the lazy pack. */
+  #lazyPiecesOf(path: ByteString, inode: ImageInode): FilePiece[] | undefined {
+    if (this.#options.lazy === undefined) return undefined;
+    const pieces = [...this.#pieces.piecesOf(inode, path)];
+    return pieces.some(({ kind }) => kind === "lazy") ? pieces : undefined;
+  }
+
+  async #storeAnew(pieces: readonly FilePiece[], sizeBytes: number): Promise<FileContent> {
+    const { sink, budget, newChunkBytes: chunkBytes } = this.#options;
+    const source = storedFile(pieces, this.#options, (bytes) => budget.spend(bytes));
+    const { content, contentBytes } = await storeContent(source, sizeBytes, { sink, chunkBytes });
+    this.#contentBytes += contentBytes;
+    return content;
   }
 
   async #store(chunk: ChunkRow, use: ReturnType<typeof usesOf>): Promise<ChunkRef> {

@@ -1,5 +1,5 @@
 /**
- * The inodes of a tar's entries, with their content brought to the chunk store.
+ * The inodes of a layer's entries, with their content brought to where it belongs.
  *
  * @module
  */
@@ -16,9 +16,7 @@ import {
   type Xattr,
 } from "../erofs/tree.ts";
 import type { TarEntry } from "../tar/entry.ts";
-import type { TarReader } from "../tar/reader.ts";
-import { assert } from "../util/assert.ts";
-import { type ContentOptions, type ContentSource, storeContent } from "./file-content.ts";
+import type { StoredContent } from "./file-content.ts";
 import {
   deviceNumbers,
   idOf,
@@ -27,9 +25,10 @@ import {
   setAttributes,
   setTime,
 } from "./tar-attributes.ts";
-import { chunksPerLayerMax, metadataBytesMax, xattrListBytesMax } from "./tar-limits.ts";
+import { metadataBytesMax, xattrListBytesMax } from "./tar-limits.ts";
 import type { LowerDirectory, LowerFile } from "./tar-lower.ts";
 import { pathError } from "./tar-path.ts";
+import type { TreeSource } from "./tree-source.ts";
 import { XattrLists } from "./xattr-lists.ts";
 
 /** As a new inode has them before its entry's are set. */
@@ -54,17 +53,14 @@ export class TarInodes {
   /** Bytes of file content stored so far, holes left out. */
   contentBytes = 0;
   readonly #xattrLists = new XattrLists();
-  readonly #reader: TarReader;
-  readonly #options: ContentOptions;
+  readonly #source: TreeSource;
   readonly #tree: FileTree;
   readonly #copies = new Map<string, InodeRef>();
   #metadataBytes = 0;
-  #chunks = 0;
 
-  constructor(reader: TarReader, tree: FileTree, options: ContentOptions) {
-    this.#reader = reader;
+  constructor(source: TreeSource, tree: FileTree) {
+    this.#source = source;
     this.#tree = tree;
-    this.#options = options;
   }
 
   /** Counts what the tree keeps of the tar besides the objects themselves. */
@@ -157,7 +153,7 @@ export class TarInodes {
     switch (file.type) {
       case "file": {
         const { sizeBytes } = file;
-        const content = await this.#store(file.content, sizeBytes);
+        const content = await this.#keep(this.#source.copy(file.content, sizeBytes));
         return { type: "file", ...attributes, sizeBytes, content };
       }
       case "symlink":
@@ -175,7 +171,7 @@ export class TarInodes {
         return { type: "directory", ...newAttributes, mode: fileType.directory };
       case "file": {
         const { sizeBytes } = entry;
-        const content = await this.#store(contentOf(this.#reader, sizeBytes), sizeBytes);
+        const content = await this.#keep(this.#source.content(sizeBytes));
         return { type: "file", ...newAttributes, mode: fileType.regular, sizeBytes, content };
       }
       case "symlink": {
@@ -208,36 +204,10 @@ export class TarInodes {
     this.charge(sizeBytes);
   }
 
-  async #store(source: ContentSource, sizeBytes: number) {
-    this.#chunks += Math.ceil(sizeBytes / this.#options.chunkBytes);
-    if (this.#chunks > chunksPerLayerMax) {
-      throw new AppError(
-        "resource_exhausted",
-        `The layer has more than ${chunksPerLayerMax} chunks`,
-      );
-    }
-    const { content, contentBytes } = await storeContent(source, sizeBytes, this.#options);
+  async #keep(stored: Promise<StoredContent>) {
+    const { content, contentBytes } = await stored;
     if (content.kind === "inline") this.charge(content.bytes.length);
     this.contentBytes += contentBytes;
     return content;
   }
-}
-
-/** The content of the entry at hand. */
-function contentOf(reader: TarReader, sizeBytes: number): ContentSource {
-  let position = 0;
-  return {
-    isSparse: reader.isSparse,
-    nextData(offset) {
-      assert(offset === position, "a tar is read in order");
-      const data = offset + reader.holeBytes();
-      return data < sizeBytes ? data : undefined;
-    },
-    async read(target, offset) {
-      reader.skipHole(offset - position);
-      const count = await reader.readContent(target);
-      assert(count === target.length, "the content is as long as its entry says");
-      position = offset + count;
-    },
-  };
 }

@@ -1,5 +1,5 @@
 /**
- * Makes the tree of a layer from its tar, without unpacking anything.
+ * Makes the tree of a layer from the entries of its tar, without unpacking anything.
  *
  * The tree is the one containerd's differ leaves in the upper directory of an overlay
  * (archive/tar.go, `applyNaive` with `OverlayConvertWhiteout`): later entries replace earlier ones,
@@ -18,10 +18,8 @@ import { AppError, describeError, FormatError } from "../errors.ts";
 import { FileTree } from "../erofs/file-tree.ts";
 import type { InodeRef } from "../erofs/inode-table.ts";
 import { fileType, holeChunk, type ChunkRef } from "../erofs/tree.ts";
-import { TarReader } from "../tar/reader.ts";
 import type { TarEntry } from "../tar/entry.ts";
 import { displayName, type ByteString } from "../util/byte-string.ts";
-import { noteRows } from "../util/garbage.ts";
 import type { ContentOptions } from "./file-content.ts";
 import type { LayerTree } from "./directory-tree.ts";
 import { TarInodes } from "./tar-inodes.ts";
@@ -30,13 +28,16 @@ import { entriesMax } from "./tar-limits.ts";
 import { cleanPath, pathError, splitPath } from "./tar-path.ts";
 import { TreePaths } from "./tar-tree-paths.ts";
 import { dropImplicit, opaqueXattr, parseWhiteout, type Whiteout } from "./tar-whiteout.ts";
+import { TarSource, type TreeSource } from "./tree-source.ts";
 
-export interface TarTreeOptions extends ContentOptions {
+export interface TreeOptions extends Pick<ContentOptions, "inline"> {
   /** The layers below; undefined for the first layer, in which whiteouts have nothing to hide. */
   readonly lower?: LowerTree | undefined;
   /** Of the root directory, whose entry in the tar containerd ignores; `mode` as `st_mode`. */
   readonly root?: { readonly mode: number; readonly uid: number; readonly gid: number };
 }
+
+export type TarTreeOptions = TreeOptions & ContentOptions;
 
 export interface TarTree extends LayerTree {
   /** Whether the same tar could make another tree on other layers. */
@@ -58,7 +59,12 @@ export function buildTarTree(
   tar: AsyncIterable<Uint8Array>,
   options: TarTreeOptions,
 ): Promise<TarTree> {
-  return new TarTreeBuilder(tar, options).build();
+  return buildEntryTree(new TarSource(tar, options), options);
+}
+
+/** The same of entries that come from anywhere. */
+export function buildEntryTree(source: TreeSource, options: TreeOptions): Promise<TarTree> {
+  return new EntryTreeBuilder(source, options).build();
 }
 
 interface DirectoryTime {
@@ -67,10 +73,9 @@ interface DirectoryTime {
   readonly mtimeNanoseconds: number;
 }
 
-class TarTreeBuilder {
-  readonly #reader: TarReader;
+class EntryTreeBuilder {
+  readonly #source: TreeSource;
   readonly #lower: LowerLookup;
-  readonly #sink: ContentOptions["sink"];
   readonly #isFirst: boolean;
   readonly #tree: FileTree;
   readonly #paths: TreePaths;
@@ -79,25 +84,22 @@ class TarTreeBuilder {
   #hasWhiteouts = false;
   #entries = 0;
 
-  constructor(tar: AsyncIterable<Uint8Array>, options: TarTreeOptions) {
-    // Containerd passes over global records.
-    this.#reader = new TarReader(tar, { globalRecords: "ignore" });
+  constructor(source: TreeSource, options: TreeOptions) {
+    this.#source = source;
     this.#tree = new FileTree(options.inline);
-    this.#sink = options.sink;
     this.#isFirst = options.lower === undefined;
     this.#lower = new LowerLookup(options.lower);
-    this.#inodes = new TarInodes(this.#reader, this.#tree, options);
+    this.#inodes = new TarInodes(source, this.#tree);
     this.#inodes.makeRoot(options.root ?? defaultRoot);
     this.#paths = new TreePaths(this.#tree, this.#lower, this.#inodes);
   }
 
   async build(): Promise<TarTree> {
-    for (let entry = await this.#reader.next(); entry; entry = await this.#reader.next()) {
+    for (let entry = await this.#source.next(); entry; entry = await this.#source.next()) {
       await this.#apply(entry);
-      noteRows();
     }
     for (const time of this.#directoryTimes) this.#setDirectoryTime(time);
-    if (this.#paths.hasRemoved) this.#sink.recount(chunksOf(this.#tree));
+    if (this.#paths.hasRemoved) this.#source.recount(chunksOf(this.#tree));
     return {
       tree: this.#tree,
       contentBytes: this.#inodes.contentBytes,
@@ -115,7 +117,8 @@ class TarTreeBuilder {
       await this.#applyEntry(entry);
     } catch (error) {
       if (error instanceof FormatError || !(error instanceof AppError)) throw error;
-      const what = `Cannot apply "${displayName(entry.name)}" at byte ${entry.offset} of the layer`;
+      const where = `${this.#source.offsetUnit} ${entry.offset} of the layer`;
+      const what = `Cannot apply "${displayName(entry.name)}" at ${where}`;
       throw new AppError(error.code, `${what}: ${describeError(error)}`, { cause: error.cause });
     }
   }

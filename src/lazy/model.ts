@@ -40,6 +40,8 @@ export interface LazySource {
 export interface LazyEntry extends TarEntry {
   /** Of files with content; empty for all else. */
   readonly chunks: readonly LazyChunk[];
+  /** Of the whole content of a file of several chunks, where the table has it. */
+  readonly sha256: Uint8Array | undefined;
 }
 
 /** What the image's author says should be fetched before a container starts. */

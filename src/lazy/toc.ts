@@ -12,7 +12,15 @@ import { AppError, describeError } from "../errors.ts";
 import type { EntryType } from "../tar/entry.ts";
 import { typeFlag } from "../tar/format.ts";
 import { innerOffsetBytesMax, lazyChunkBytesMax, tocBytesMax, tocEntriesMax } from "./limits.ts";
-import type { LazyChunk, LazyEntry, LazyFormat, LazyLayer, LazyPrefetch } from "./model.ts";
+import { jsonEntries } from "./json-entries.ts";
+import type {
+  LazyChunk,
+  LazyEntry,
+  LazyFormat,
+  LazyLayer,
+  LazyPrefetch,
+  LazySource,
+} from "./model.ts";
 import { specialFile } from "./special-files.ts";
 import { TocFields, tocError } from "./toc-fields.ts";
 import { ChunkRanges } from "./toc-ranges.ts";
@@ -35,55 +43,73 @@ const noChunks: readonly LazyChunk[] = [];
  * @throws AppError `data_loss` for what is no right table, `resource_exhausted` beyond the limits
  */
 export function parseToc(json: Uint8Array, format: LazyFormat, tocOffsetBytes: number): LazyLayer {
-  return new TocParser(parseEntries(json), tocOffsetBytes).parse(format);
+  return new TocParser(tocOffsetBytes).parse(parseEntries(json), format);
 }
 
-function parseEntries(json: Uint8Array): TocFields[] {
+function* parseEntries(json: Uint8Array): Generator<TocFields, void> {
   if (json.length > tocBytesMax) throw tooLarge(`${json.length} bytes`);
-  let toc: { readonly version?: unknown; readonly entries?: unknown } | null;
+  let index = 0;
   try {
-    toc = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(json)) as typeof toc;
+    const { rest, count, elements } = jsonEntries(json);
+    const toc = rest as { readonly version?: unknown; readonly entries?: unknown } | null;
+    if (typeof toc !== "object" || toc?.version !== 1) throw tocError("it has no version 1");
+    // Go writes null for no entries.
+    const left = toc.entries ?? [];
+    // Whatever is left of them was somewhere else than the others.
+    if (!Array.isArray(left) || left.length > 0) throw tocError("it has no entries");
+    if (count > tocEntriesMax) throw tooLarge(`${count} entries`);
+    for (const element of elements()) yield new TocFields(element, index++);
   } catch (error) {
+    if (error instanceof AppError) throw error;
     throw tocError(describeError(error), { cause: error });
   }
-  if (typeof toc !== "object" || toc?.version !== 1) throw tocError("it has no version 1");
-  // Go writes null for no entries.
-  const entries = toc.entries ?? [];
-  if (!Array.isArray(entries)) throw tocError("it has no entries");
-  if (entries.length > tocEntriesMax) throw tooLarge(`${entries.length} entries`);
-  return entries.map((entry, index) => new TocFields(entry, index));
 }
 
 function tooLarge(size: string): AppError {
   return new AppError("resource_exhausted", `A table of contents of ${size} is too large`);
 }
 
+/** How much of the blob it takes is known only when all entries are. */
+type OpenSource = { -readonly [Key in keyof LazySource]: LazySource[Key] };
+
 class TocParser {
-  readonly #rows: readonly TocFields[];
   readonly #tocOffset: number;
-  readonly #ranges: ChunkRanges;
+  /** Where content begins in the blob, of all rows. */
+  readonly #offsets: number[] = [];
+  readonly #sources: { readonly source: OpenSource; sizeBytes: number; endBytes: number }[] = [];
   #prefetch: LazyPrefetch = { kind: "unknown" };
 
-  constructor(rows: readonly TocFields[], tocOffset: number) {
-    this.#rows = rows;
+  constructor(tocOffset: number) {
     this.#tocOffset = tocOffset;
-    this.#ranges = new ChunkRanges(
-      rows.map((row) => this.#offsetOf(row)),
-      tocOffset,
-    );
   }
 
-  parse(format: LazyFormat): LazyLayer {
+  parse(rows: Iterable<TocFields>, format: LazyFormat): LazyLayer {
     const entries: LazyEntry[] = [];
-    for (let index = 0; index < this.#rows.length;) {
-      const row = this.#rows[index]!;
-      let end = index + 1;
-      while (this.#rows[end]?.text("type") === "chunk") end += 1;
-      const entry = this.#entry(row, this.#rows.slice(index, end));
-      if (!this.#isSpecial(entry)) entries.push(entry);
-      index = end;
+    let group: TocFields[] = [];
+    const take = () => {
+      const entry = group[0] && this.#entry(group[0], group);
+      if (entry !== undefined && !this.#isSpecial(entry)) entries.push(entry);
+    };
+    for (const row of rows) {
+      this.#offsets.push(this.#offsetOf(row));
+      if (row.text("type") !== "chunk") {
+        take();
+        group = [];
+      }
+      group.push(row);
     }
+    take();
+    this.#closeSources();
     return { format, entries, prefetch: this.#prefetch };
+  }
+
+  #closeSources(): void {
+    const ranges = new ChunkRanges(this.#offsets, this.#tocOffset);
+    for (const { source, sizeBytes, endBytes } of this.#sources) {
+      const neededBytes = source.innerOffsetBytes + sizeBytes;
+      const { blobOffsetBytes } = source;
+      source.compressedBytes = ranges.compressedBytes(blobOffsetBytes, neededBytes, endBytes);
+    }
   }
 
   /** Files that are there for the format's sake are no files of the layer. */
@@ -123,6 +149,7 @@ class TocParser {
       deviceMinor: row.integer("devMinor"),
       xattrs: row.xattrs(),
       chunks: isFile ? this.#chunks(row, rows, sizeBytes) : noChunks,
+      sha256: isFile && rows.length > 1 ? row.sha256("digest") : undefined,
     };
   }
 
@@ -161,19 +188,18 @@ class TocParser {
     const ownDigest = row.sha256("chunkDigest");
     const sha256 = ownDigest ?? (sizeBytes === fileBytes ? row.sha256("digest") : undefined);
     if (sha256 === undefined) throw row.error("has content without a digest");
-    const source = { sha256, ...this.#place(row, sizeBytes, endBytes) };
+    const source = { sha256, ...this.#place(row), compressedBytes: 0 };
+    this.#sources.push({ source, sizeBytes, endBytes });
     return { fileOffsetBytes: position, sizeBytes, source };
   }
 
-  #place(row: TocFields, sizeBytes: number, endBytes: number) {
+  #place(row: TocFields): Pick<LazySource, "blobOffsetBytes" | "innerOffsetBytes"> {
     const blobOffsetBytes = this.#offsetOf(row);
     const innerOffsetBytes = row.size("innerOffset");
     // A member or frame with the header of the first file comes before all content.
     if (blobOffsetBytes === 0) throw row.error("has content, but no place in the blob");
     if (innerOffsetBytes > innerOffsetBytesMax) throw tooLarge("a chunk that far into a member");
-    const neededBytes = innerOffsetBytes + sizeBytes;
-    const compressedBytes = this.#ranges.compressedBytes(blobOffsetBytes, neededBytes, endBytes);
-    return { blobOffsetBytes, compressedBytes, innerOffsetBytes };
+    return { blobOffsetBytes, innerOffsetBytes };
   }
 
   #offsetOf(row: TocFields): number {

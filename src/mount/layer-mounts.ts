@@ -26,7 +26,8 @@ export interface LayerMountsOptions {
   readonly driver: MountDriver;
   /** How `driver` mounts; for `counts`. */
   readonly method: MountMethod;
-  readonly source: (layerId: number) => ImageFiles;
+  /** Asked right before a layer is mounted; may have to make the content readable first. */
+  readonly source: (layerId: number) => ImageFiles | Promise<ImageFiles>;
   /** How long a layer stays mounted that nobody holds. */
   readonly idleMs: number;
   readonly log?: Logger;
@@ -171,7 +172,7 @@ export class NodeLayerMounts implements LayerMounts {
       const isWanted = layer !== undefined && layer.holders.size > 0;
       if (!isWanted || layer.mountedBy !== undefined) return;
       const { driver, method, source } = this.#options;
-      await driver.mount(source(layerId), this.directory(layerId));
+      await driver.mount(await source(layerId), this.directory(layerId));
       layer.mountedBy = method;
     });
   }

@@ -117,13 +117,15 @@ export class ControlClient {
   }
 }
 
-interface Refusal {
+/** What an answer that is no success says (http/errors.ts). */
+export interface Refusal {
   readonly error?: string;
   readonly code?: ErrorCode;
   readonly remedy?: string;
 }
 
-function revive({ error, code, remedy }: Refusal, status: number): AppError {
-  const message = error ?? `dedupd answered ${status}`;
+/** The error as it was on the other side. */
+export function revive({ error, code, remedy }: Refusal, status: number): AppError {
+  const message = error ?? `the answer was ${status}`;
   return new AppError(code ?? "internal", message, remedy === undefined ? {} : { remedy });
 }

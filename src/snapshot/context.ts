@@ -3,7 +3,14 @@ import { AppError } from "../errors.ts";
 import type { HoldCounts } from "../util/hold-counts.ts";
 import type { KeyedMutex } from "../util/keyed-mutex.ts";
 import type { Logger } from "../util/logger.ts";
-import type { BlobNote, LayerBlob, LayerMounts, LayerStore, TreeWorker } from "./contract.ts";
+import type {
+  BlobNote,
+  LayerBlob,
+  LayerClaims,
+  LayerMounts,
+  LayerStore,
+  TreeWorker,
+} from "./contract.ts";
 import type { SnapshotDirectories } from "./directories.ts";
 import { operationFailure } from "./failures.ts";
 import type { SnapshotMetadata } from "./metadata.ts";
@@ -15,6 +22,8 @@ export interface SnapshotContext {
   readonly metadata: SnapshotMetadata;
   readonly directories: SnapshotDirectories;
   readonly layerStore: LayerStore;
+  /** Undefined: every layer is pulled. */
+  readonly claims: LayerClaims | undefined;
   readonly mounts: LayerMounts;
   readonly queue: RemovalQueue;
   readonly log: Logger;

@@ -17,6 +17,8 @@
  *
  * @module
  */
+import type { BlobRange } from "../lazy/model.ts";
+import type { TocClaim } from "../lazy/open.ts";
 
 export type SnapshotKind = "view" | "active" | "committed";
 
@@ -136,6 +138,32 @@ export interface AppliedBlob {
 
 export type BlobLayer = ConvertedLayer & AppliedBlob;
 
+/** A layer of which only the table of contents was read. */
+export interface LazyTable {
+  /** Of the blob, `sha256:…`. */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  /** Where the content is to be fetched from, as the user named it. */
+  readonly image: string;
+  /** What the manifest says of the table. */
+  readonly claim: TocClaim;
+  /** Where the table lies in the blob. */
+  readonly range: BlobRange;
+  /** The table as it lies there, not verified. */
+  readonly toc: Uint8Array;
+}
+
+/** A layer that was made without its blob. */
+export interface ClaimedLayer extends ConvertedLayer {
+  /** Whether it has content in a pack of its own, there or not. */
+  readonly isLazy: boolean;
+  readonly packId: number | undefined;
+  /** `fetching`: of its content some is missing, or not known to be on disk. */
+  readonly state: "fetching" | "complete";
+  /** The digest of the tar, where the layer was made of one. */
+  readonly diffId?: string;
+}
+
 /** Makes images of directories and blobs, and deletes them (`layer/`). */
 export interface LayerStore {
   /**
@@ -163,6 +191,64 @@ export interface LayerStore {
   settle(layerId: number): void;
   /** Deletes those of the layers that no snapshot refers to and nothing protects. */
   release(layerIds: readonly number[]): Promise<void>;
+}
+
+/** Makes layers without their blobs (`layer/`). */
+export interface LazyLayerStore extends Pick<LayerStore, "settle" | "release"> {
+  /**
+   * Makes a layer of a table of contents; its content is fetched when it is read, or later. The
+   * layer is protected until it is settled.
+   *
+   * Rejects with `data_loss` where the table is not the one the manifest means, with
+   * `failed_precondition` where the layer takes something from layers below that are unknown, with
+   * `cancelled` after `signal`, and with whatever else says why the layer cannot be lazy.
+   */
+  claim(table: LazyTable, base: LayerBase, signal: AbortSignal): Promise<ClaimedLayer>;
+  /** What `claim` or `apply` made of the blob before, protected; nothing is read or asked for. */
+  findClaimed(digest: string, base: LayerBase): Promise<ClaimedLayer | undefined>;
+}
+
+/** A layer that need not be downloaded, perhaps, and what containerd says of it. */
+export interface ClaimRequest {
+  /** The image as the user named it. */
+  readonly image: string;
+  readonly manifestDigest: string;
+  /** Of the layer's blob. */
+  readonly layerDigest: string;
+  /** The chain ID that the layer gets. */
+  readonly target: string;
+  /** That of the parent, where it is known; empty where there is no parent. */
+  readonly parentTarget: string | undefined;
+  /** containerd's, in which the manifest is known. */
+  readonly namespace: string | undefined;
+  readonly base: LayerBase;
+  /** The same with the directories below, which are mounted for it. */
+  readonly mountedBase: () => Promise<LayerBase>;
+}
+
+/** What was decided of a layer that could have been lazy. */
+export interface LayerDecision {
+  readonly image: string;
+  /** Of the layer's blob. */
+  readonly digest: string;
+  /** `present`: all of its content was on the node already. */
+  readonly decision: "lazy" | "present" | "not lazy";
+  /** For people; empty where there is nothing to explain. */
+  readonly reason: string;
+  readonly timeNs: bigint;
+  /** What was made of it; undefined where it is pulled. */
+  readonly layerId: number | undefined;
+}
+
+/** Decides which layers are made without their blobs, and has them made (`claim/`). */
+export interface LayerClaims {
+  /**
+   * Resolves with a layer that is protected until it is settled; with undefined where it has to be
+   * pulled. Never rejects, and takes no longer than it was configured to.
+   */
+  claim(request: ClaimRequest): Promise<ClaimedLayer | undefined>;
+  /** Of the root directory of a layer, which need not be mounted. */
+  rootOf(layerId: number): LayerBase["root"];
 }
 
 /** Work on whole trees, which blocks and so is done in another thread. */

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { mkdirSync, readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, type Stats } from "node:fs";
 import { chmod, chown, mkdir, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "../errors.ts";
@@ -69,6 +69,11 @@ export class SnapshotDirectories {
     if (kind !== "active") return;
     await mkdir(this.work(id));
     await chmod(this.work(id), workMode);
+  }
+
+  /** Owner and permissions of the directory of a layer that is kept as one. */
+  statUpper(id: number): Promise<Stats> {
+    return stat(this.upper(id));
   }
 
   /** Makes the empty directory, in that of a snapshot whose parent is unknown. */

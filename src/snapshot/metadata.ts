@@ -10,11 +10,20 @@
 import type { Database } from "bun:sqlite";
 import { AppError } from "../errors.ts";
 import { defined } from "../util/assert.ts";
-import type { BlobNote, Labels, LayerState, SnapshotKind, Usage } from "./contract.ts";
+import type {
+  BlobNote,
+  Labels,
+  LayerDecision,
+  LayerState,
+  SnapshotKind,
+  Usage,
+} from "./contract.ts";
+import { targetLabel } from "./claim-labels.ts";
 import { openDatabase } from "./database.ts";
 import type { SnapshotFilter } from "./filter.ts";
 import {
   chainLinkOf,
+  decisionOf,
   encodeBlob,
   encodeLabels,
   recordOf,
@@ -47,6 +56,11 @@ export interface NewLayer {
   readonly usage: Usage;
 }
 
+/** A committed snapshot that never was an active one. */
+export interface NewClaim extends Omit<NewLayer, "layer"> {
+  readonly layerId: number;
+}
+
 export interface AppliedLayer {
   /** Of the active snapshot. */
   readonly id: number;
@@ -62,6 +76,9 @@ export interface PlainLayer {
   readonly name: string;
   readonly reason: string;
 }
+
+/** Decisions kept; more than the layers of all images a node has. */
+export const decisionsKept = 10_000;
 
 /** How many rows a page has at most. */
 export const pageRows = 256;
@@ -146,6 +163,14 @@ export class SnapshotMetadata {
     return this.#statements.chain.all({ id }).map(chainLinkOf);
   }
 
+  /** The committed snapshot on the parent that was made for the chain ID `target`. */
+  findTarget(target: string, parentId: number | undefined): SnapshotRecord | undefined {
+    const { committedChildren, committedRoots } = this.#statements;
+    const rows =
+      parentId === undefined ? committedRoots.all() : committedChildren.all({ id: parentId });
+    return rows.map(recordOf).find(({ labels }) => labels.get(targetLabel) === target);
+  }
+
   hasChildren(id: number): boolean {
     return this.#statements.child.get({ id }) !== null;
   }
@@ -158,6 +183,27 @@ export class SnapshotMetadata {
       const row = { id, name, kind, parentId, nowNs, labels: encodeLabels(labels) };
       this.#statements.insert.run(row);
     });
+  }
+
+  /** Throws `already_exists` for a taken name. */
+  claim({ id, name, nowNs, labels, layerId, usage, parentId }: NewClaim): void {
+    this.#write(name, () => {
+      const row = { id, name, nowNs, layerId, labels: encodeLabels(labels), ...usage };
+      this.#statements.claim.run({ ...row, parentId: parentId ?? null });
+    });
+  }
+
+  /** Replaces what was decided before of the same layer of the image. */
+  noteDecision({ layerId, ...decision }: LayerDecision): void {
+    this.#write("", () => {
+      this.#statements.noteDecision.run({ ...decision, layerId: layerId ?? null });
+      this.#statements.forgetDecisions.run({ kept: decisionsKept });
+    });
+  }
+
+  /** The oldest first. */
+  decisions(): LayerDecision[] {
+    return this.#statements.decisions.all().map(decisionOf);
   }
 
   /** Gives the active snapshot the layer that its commit will publish. */
@@ -196,6 +242,7 @@ export class SnapshotMetadata {
   /** The snapshots that have a layer then have another, which shows the same. */
   moveLayer(from: number, to: number): void {
     this.#write("", () => this.#statements.moveLayer.run({ from, to }));
+    this.#write("", () => this.#statements.moveDecisions.run({ from, to }));
   }
 
   setLabels(name: string, labels: Labels, nowNs: bigint): void {
@@ -249,7 +296,7 @@ export class SnapshotMetadata {
     this.#write("", () => this.#statements.setValue.run({ key, value }));
   }
 
-  /** Every write is one statement, and so one transaction of its own. */
+  /** Each statement is a transaction of its own; of several, the first is what matters. */
   #write(name: string, statement: () => unknown): void {
     this.#log.assertHealthy();
     try {

@@ -1,12 +1,15 @@
 /**
  * Prepare and View: a new snapshot on top of a committed one.
  *
+ * A snapshot that a layer is to be unpacked to may turn out not to be needed (claim.ts).
+ *
  * Order: layers mounted, directory made, then one transaction. A process that dies before it leaves
  * a directory that the next start deletes; after it, the snapshot is whole.
  *
  * @module
  */
 import { AppError } from "../errors.ts";
+import { alreadyClaimed, type Claim, claimLock, claimLocked, claimOf } from "./claim.ts";
 import { acquireChain, guardSteps, holderOf, requireParent } from "./context.ts";
 import type { SnapshotContext } from "./context.ts";
 import type { Labels, Mount } from "./contract.ts";
@@ -26,18 +29,27 @@ export interface CreateRequest {
 export function createSnapshot(context: SnapshotContext, request: CreateRequest): Promise<Mount[]> {
   checkName(request.key, "key");
   checkLabels(request.labels);
-  return context.locks.run([request.key], () => createLocked(context, request));
+  const claim = claimOf(context, request);
+  const locks = claim === undefined ? [] : [claimLock(claim)];
+  return context.locks.run([request.key, ...locks], () => createLocked(context, request, claim));
 }
 
-async function createLocked(context: SnapshotContext, request: CreateRequest): Promise<Mount[]> {
+async function createLocked(
+  context: SnapshotContext,
+  request: CreateRequest,
+  claim: Claim | undefined,
+): Promise<Mount[]> {
   const { metadata, parentHolds, directoryHolds } = context;
   const { key, kind } = request;
   const parentId = requireParent(metadata, request.parent);
   if (metadata.find(key) !== undefined) {
     throw new AppError("already_exists", `Snapshot "${key}" is there already`);
   }
-  const id = metadata.reserveId();
   using _parent = parentId === undefined ? undefined : parentHolds.hold(parentId);
+  if (claim !== undefined && (await claimLocked(context, claim, parentId))) {
+    throw alreadyClaimed(claim);
+  }
+  const id = metadata.reserveId();
   using _directory = directoryHolds.hold(id);
   return await guardSteps(`Cannot create ${kind} snapshot "${key}"`, async () => {
     const chain = metadata.chain(parentId);

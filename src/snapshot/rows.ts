@@ -3,6 +3,7 @@ import { AppError } from "../errors.ts";
 import type {
   BlobNote,
   Labels,
+  LayerDecision,
   LayerState,
   SnapshotInfo,
   SnapshotKind,
@@ -79,6 +80,22 @@ export function chainLinkOf(row: ChainRow): ChainLink {
 function layerOf(row: ChainRow): LayerState {
   if (row.layer_id !== null) return { kind: "image", layerId: Number(row.layer_id) };
   return { kind: "plain", reason: row.plain_reason ?? "" };
+}
+
+/** A row of the table `claims`. */
+export interface DecisionRow {
+  readonly image: string;
+  readonly digest: string;
+  readonly decision: LayerDecision["decision"];
+  readonly reason: string;
+  readonly time_ns: bigint;
+  readonly layer_id: bigint | null;
+}
+
+export function decisionOf(row: DecisionRow): LayerDecision {
+  const { image, digest, decision, reason, time_ns: timeNs } = row;
+  const layerId = row.layer_id === null ? undefined : Number(row.layer_id);
+  return { image, digest, decision, reason, timeNs, layerId };
 }
 
 /** Pairs rather than an object: an object has no place for a label named `__proto__`. */

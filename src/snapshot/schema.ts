@@ -53,4 +53,23 @@ ALTER TABLE snapshots ADD COLUMN applied_blob TEXT
   CHECK (applied_blob IS NULL OR kind = 'active');
 `;
 
-export const migrations: readonly string[] = [initial, appliedLayers, appliedBlobs];
+/**
+ * What was decided of layers that could be lazy, the last time: for people, so the oldest go when
+ * there are too many. `layer_id` is what was made of it, if it was made without its blob.
+ */
+const claims = `
+CREATE TABLE claims (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  image TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  decision TEXT NOT NULL CHECK (decision IN ('lazy', 'present', 'not lazy')),
+  reason TEXT NOT NULL,
+  time_ns INTEGER NOT NULL,
+  layer_id INTEGER,
+  UNIQUE (image, digest)
+) STRICT;
+
+CREATE INDEX claims_by_layer ON claims (layer_id) WHERE layer_id IS NOT NULL;
+`;
+
+export const migrations: readonly string[] = [initial, appliedLayers, appliedBlobs, claims];

@@ -20,6 +20,7 @@ import type {
   CommitOptions,
   Labels,
   LayerBlob,
+  LayerClaims,
   LayerMounts,
   LayerStore,
   Mount,
@@ -46,6 +47,8 @@ export interface SnapshotterOptions {
   /** Stays the caller's to close, after `close`. */
   readonly metadata: SnapshotMetadata;
   readonly layerStore: LayerStore;
+  /** Makes layers without their blobs; left out: every layer is pulled. */
+  readonly claims?: LayerClaims | undefined;
   readonly mounts: LayerMounts;
   readonly log: Logger;
   /** Nanoseconds since 1970, as exact as the clock is. */
@@ -73,6 +76,7 @@ export class Snapshotter implements SnapshotService {
     const isLayerReferenced = (layerId: number) => metadata.isLayerReferenced(layerId);
     this.#context = {
       overlayParameters,
+      claims: undefined,
       ...options,
       directories,
       queue: new RemovalQueue({ directories, layerStore, isLayerReferenced, log }),

@@ -1,6 +1,6 @@
 /** The SQL of the snapshot database, prepared once. */
 import type { Database } from "bun:sqlite";
-import type { ChainRow, SnapshotRow } from "./rows.ts";
+import type { ChainRow, DecisionRow, SnapshotRow } from "./rows.ts";
 
 // Types, not interfaces: only those pass for the records of values that bun:sqlite binds.
 type Page = {
@@ -15,6 +15,26 @@ type Insert = {
   readonly kind: string;
   readonly nowNs: bigint;
   readonly labels: string;
+};
+
+type Claim = {
+  readonly id: number;
+  readonly name: string;
+  readonly parentId: number | null;
+  readonly nowNs: bigint;
+  readonly labels: string;
+  readonly layerId: number;
+  readonly sizeBytes: number;
+  readonly inodes: number;
+};
+
+type Decision = {
+  readonly image: string;
+  readonly digest: string;
+  readonly decision: string;
+  readonly reason: string;
+  readonly timeNs: bigint;
+  readonly layerId: number | null;
 };
 
 type Apply = {
@@ -83,6 +103,24 @@ const insert = `
 INSERT INTO snapshots (id, name, parent_id, kind, created_ns, updated_ns, labels)
 VALUES ($id, $name, $parentId, $kind, $nowNs, $nowNs, $labels)`;
 
+const claim = `
+INSERT INTO snapshots
+  (id, name, parent_id, kind, created_ns, updated_ns, labels, layer_id, size_bytes, inodes)
+VALUES
+  ($id, $name, $parentId, 'committed', $nowNs, $nowNs, $labels, $layerId, $sizeBytes, $inodes)`;
+
+/** The number is new also for what was decided before, so that the oldest have the lowest. */
+const noteDecision = `
+INSERT OR REPLACE INTO claims (image, digest, decision, reason, time_ns, layer_id)
+VALUES ($image, $digest, $decision, $reason, $timeNs, $layerId)`;
+
+const forgetDecisions = `
+DELETE FROM claims
+WHERE number <= (SELECT number FROM claims ORDER BY number DESC LIMIT 1 OFFSET $kept)`;
+
+const decisions = `
+SELECT image, digest, decision, reason, time_ns, layer_id FROM claims ORDER BY number`;
+
 const apply = `
 UPDATE snapshots SET applied_layer_id = $layerId, applied_blob = $blob, updated_ns = $nowNs,
   size_bytes = $sizeBytes, inodes = $inodes
@@ -125,10 +163,23 @@ export function prepareStatements(database: Database) {
     ),
     pageOfRoots: one<SnapshotRow, Page>(`${select} WHERE snapshots.parent_id IS NULL ${pageEnd}`),
     chain: one<ChainRow, { id: number }>(chain),
+    committedChildren: one<SnapshotRow, { id: number }>(
+      `${select} WHERE snapshots.parent_id = $id AND snapshots.kind = 'committed'`,
+    ),
+    committedRoots: none<SnapshotRow>(
+      `${select} WHERE snapshots.parent_id IS NULL AND snapshots.kind = 'committed'`,
+    ),
     child: one<{ id: bigint }, { id: number }>(
       "SELECT id FROM snapshots WHERE parent_id = $id LIMIT 1",
     ),
     insert: one<never, Insert>(insert),
+    claim: one<never, Claim>(claim),
+    noteDecision: one<never, Decision>(noteDecision),
+    forgetDecisions: one<never, { kept: number }>(forgetDecisions),
+    decisions: none<DecisionRow>(decisions),
+    moveDecisions: one<never, { from: number; to: number }>(
+      "UPDATE claims SET layer_id = $to WHERE layer_id = $from",
+    ),
     apply: one<never, Apply>(apply),
     commit: one<never, Commit>(commit),
     moveLayer: one<never, { from: number; to: number }>(moveLayer),

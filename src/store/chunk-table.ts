@@ -29,7 +29,9 @@ export type ChunkOrigin =
   /** In the index, put there by an earlier layer. */
   | "known"
   /** Written by this layer, not in the index yet. */
-  | "written";
+  | "written"
+  /** In the lazy pack of this layer, there or not; never in the index. */
+  | "lazy";
 
 const sha256Bytes = 32;
 
@@ -40,6 +42,7 @@ const flag = {
   isSettled: 2,
   isWritten: 4,
   hasExtents: 8,
+  isLazy: 16,
 } as const;
 
 export class ChunkTable {
@@ -75,14 +78,26 @@ export class ChunkTable {
   }
 
   add(sha256: Uint8Array, sizeBytes: number, needsRaw: boolean): ChunkRef {
+    const ref = this.addUnique(sizeBytes, needsRaw);
+    this.#hashes.set(sha256, ref * sha256Bytes);
+    this.#byContent.add(slotHash(sha256), ref);
+    return ref;
+  }
+
+  /** A chunk that is like no other, for nobody knows its hash. */
+  addUnique(sizeBytes: number, needsRaw: boolean): ChunkRef {
     if (this.#length === this.#flags.length) this.#grow(2 * this.#length);
     const ref = this.#length++;
-    this.#hashes.set(sha256, ref * sha256Bytes);
     this.#sizesBytes[ref] = sizeBytes;
     this.#flags[ref] = needsRaw ? flag.needsRaw : 0;
     this.#uses[ref] = 1;
-    this.#byContent.add(slotHash(sha256), ref);
     return ref;
+  }
+
+  /** Whether it is known where the chunk lies. */
+  isSettled(ref: ChunkRef): boolean {
+    this.#check(ref);
+    return (this.#flags[ref]! & flag.isSettled) !== 0;
   }
 
   settle(ref: ChunkRef, stored: StoredChunk, origin: ChunkOrigin): void {
@@ -90,6 +105,7 @@ export class ChunkTable {
     const { place, encoding, blocks, extents } = stored;
     let flags = (this.#flags[ref]! & flag.needsRaw) | flag.isSettled;
     if (origin === "written") flags |= flag.isWritten;
+    if (origin === "lazy") flags |= flag.isLazy;
     if (extents !== null) {
       assert(extents.length === this.#extentCount(ref), "extents cover their chunk");
       // A chunk is settled again when it is found elsewhere: what was there is overwritten.
@@ -158,10 +174,17 @@ export class ChunkTable {
     }
   }
 
-  /** Those of them that are not in the index yet. */
+  /** Those of them that are not in the index yet, but will be. */
   *written(): Generator<ChunkRef, void> {
     for (const ref of this.used()) {
       if (this.originOf(ref) === "written") yield ref;
+    }
+  }
+
+  /** Those of them that the index has, or will have. */
+  *indexed(): Generator<ChunkRef, void> {
+    for (const ref of this.used()) {
+      if (this.originOf(ref) !== "lazy") yield ref;
     }
   }
 
@@ -182,7 +205,7 @@ export class ChunkTable {
   /** As in `storedOf`, which makes an object. */
   placeOf(ref: ChunkRef): ChunkPlace {
     this.#check(ref);
-    assert((this.#flags[ref]! & flag.isSettled) !== 0, "the place of a chunk is settled");
+    assert(this.isSettled(ref), "the place of a chunk is settled");
     return this.#places[ref]!;
   }
 
@@ -204,7 +227,9 @@ export class ChunkTable {
 
   originOf(ref: ChunkRef): ChunkOrigin {
     this.#check(ref);
-    return (this.#flags[ref]! & flag.isWritten) === 0 ? "known" : "written";
+    const flags = this.#flags[ref]!;
+    if ((flags & flag.isLazy) !== 0) return "lazy";
+    return (flags & flag.isWritten) === 0 ? "known" : "written";
   }
 
   #find(sha256: Uint8Array, needsRaw: boolean): ChunkRef | undefined {

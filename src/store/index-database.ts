@@ -14,9 +14,9 @@ import { AppError, describeError } from "../errors.ts";
 import { selectIn } from "../util/sqlite.ts";
 import {
   blockOfPlace,
-  firstBlockOfPack,
-  firstPlaceOfPack,
+  blocksOfPack,
   packOfBlock,
+  placesOfPack,
   type BlockAddress,
   type ChunkPlace,
 } from "./layout.ts";
@@ -219,22 +219,23 @@ export function usedPacks(database: Database): number[] {
     if (row === null) return packs;
     const pack = packOfBlock(blockOfPlace(row.place));
     packs.push(pack);
-    from = firstPlaceOfPack(pack + 1);
+    from = placesOfPack(pack)[1];
   }
 }
 
 /** The block behind the last content of the pack; undefined for an empty one. */
 export function endOfPack(database: Database, packId: number): BlockAddress | undefined {
+  const { block, count } = blocksOfPack(packId);
   const chunk = database
     .query<{ place: number; blocks: number }, [number, number]>(
       "SELECT place, blocks FROM chunks WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1",
     )
-    .get(firstPlaceOfPack(packId), firstPlaceOfPack(packId + 1));
+    .get(...placesOfPack(packId));
   const bundle = database
     .query<BundleRow, [number, number]>(
       "SELECT * FROM bundles WHERE block >= ? AND block < ? ORDER BY block DESC LIMIT 1",
     )
-    .get(firstBlockOfPack(packId), firstBlockOfPack(packId + 1));
+    .get(block, block + count);
   const ends = [];
   if (chunk !== null) ends.push(blockOfPlace(chunk.place) + chunk.blocks);
   if (bundle !== null) ends.push(bundle.block + bundle.blocks);

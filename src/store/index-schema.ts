@@ -142,10 +142,39 @@ ALTER TABLE layers ADD COLUMN builder TEXT NOT NULL DEFAULT 'native'
   CHECK (builder IN ('native', 'mkfs'));
 `;
 
+const lazyLayers = `
+-- A pack of which one layer has all content. The chunks in it have no rows: it dies with the layer.
+CREATE TABLE lazy_packs (
+  pack INTEGER PRIMARY KEY,
+  layer INTEGER NOT NULL UNIQUE REFERENCES layers (id),
+  -- Blocks of content, zeros left out, and so what the file takes once all of it is there.
+  content_blocks INTEGER NOT NULL,
+  -- 1: all of it is there and on disk.
+  complete INTEGER NOT NULL
+) STRICT;
+
+-- Layers made of the table of contents of a blob alone. The blob itself was never read, so its tar
+-- is not known, as in layer_blobs; else as there.
+CREATE TABLE lazy_layers (
+  digest TEXT NOT NULL,
+  root TEXT NOT NULL,
+  place TEXT NOT NULL CHECK (place IN ('first', 'upper', 'any')),
+  layer INTEGER NOT NULL REFERENCES layers (id),
+  -- As the user named it, and which format the table has.
+  image TEXT NOT NULL,
+  format TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  PRIMARY KEY (digest, root, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX lazy_layers_by_layer ON lazy_layers (layer);
+`;
+
 export const indexMigrations: readonly string[] = [
   initial,
   compressedContent,
   layerBlobs,
   staleContent,
   layerBuilders,
+  lazyLayers,
 ];

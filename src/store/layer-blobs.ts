@@ -5,6 +5,7 @@
  */
 import type { Database } from "bun:sqlite";
 import { statSync } from "node:fs";
+import { findLayer } from "./index-database.ts";
 import { imagePath, type StorePaths } from "./paths.ts";
 
 /** A blob together with what else its layer depends on. */
@@ -16,9 +17,11 @@ export interface BlobKey {
   readonly place: "first" | "upper";
 }
 
+export type BlobPlace = BlobKey["place"] | "any";
+
 export interface BlobRow extends Omit<BlobKey, "place"> {
   /** `any` where it makes no difference. */
-  readonly place: BlobKey["place"] | "any";
+  readonly place: BlobPlace;
   readonly diff_id: string;
   readonly tar_bytes: number;
   readonly layer: number;
@@ -39,21 +42,42 @@ export function findLayerBlob(
   paths: StorePaths,
   key: BlobKey,
 ): KnownLayer | undefined {
-  const query = database.query<KnownLayer & { image_bytes: number }, [string, string, string]>(
-    `SELECT layer_blobs.*, layers.inodes, layers.image_bytes
-     FROM layer_blobs JOIN layers ON layers.id = layer
+  const query = database.query<KnownLayer, [string, string, string]>(
+    `SELECT layer_blobs.*, layers.inodes FROM layer_blobs JOIN layers ON layers.id = layer
      WHERE digest = ? AND root = ? AND place IN ('any', ?)`,
   );
   const row = query.get(key.digest, key.root, key.place);
-  if (row === null) return undefined;
-  const { image_bytes: imageBytes, ...known } = row;
-  const image = statSync(imagePath(paths, known.layer), { throwIfNoEntry: false });
-  return image?.size === imageBytes ? known : undefined;
+  if (row === null || !imageOfLayerIsThere(database, paths, row.layer)) return undefined;
+  return row;
 }
 
-/** The blobs of one layer are then those of another, which is the same. */
+/** Whether any layer was made of the blob, whatever it lies on. */
+export function isBlobKnown(database: Database, digest: string): boolean {
+  const query = database.query<{ known: number }, [string, string]>(
+    `SELECT EXISTS (SELECT 1 FROM layer_blobs WHERE digest = ?)
+       OR EXISTS (SELECT 1 FROM lazy_layers WHERE digest = ?) AS known`,
+  );
+  return query.get(digest, digest)?.known === 1;
+}
+
+/** Whether the image file is there in its size; its bytes are not looked at. */
+export function imageOfLayerIsThere(
+  database: Database,
+  paths: StorePaths,
+  layerId: number,
+): boolean {
+  const image = statSync(imagePath(paths, layerId), { throwIfNoEntry: false });
+  return image !== undefined && image.size === findLayer(database, layerId)?.image_bytes;
+}
+
+/** The blobs of one layer are then those of another, which shows the same. */
 export function moveLayerBlobs(database: Database, from: number, to: number): void {
-  database.query("UPDATE layer_blobs SET layer = ? WHERE layer = ?").run(to, from);
+  database
+    .transaction(() => {
+      database.query("UPDATE layer_blobs SET layer = ? WHERE layer = ?").run(to, from);
+      database.query("UPDATE lazy_layers SET layer = ? WHERE layer = ?").run(to, from);
+    })
+    .immediate();
 }
 
 /** The caller holds the lock of the store. */

@@ -20,12 +20,29 @@ import {
 import { displayName, type ByteString } from "../util/byte-string.ts";
 import { ChunkCursor, type ContentIndex } from "./chunk-cursor.ts";
 import type { BundleRow, ChunkRow } from "./index-database.ts";
-import { blockBytes, firstBlockOfPack, packIdMin, placeOf, type BlockAddress } from "./layout.ts";
+import {
+  blockBytes,
+  firstBlockOfPack,
+  isLazyPack,
+  packIdMin,
+  packOfBlock,
+  placeOf,
+  type BlockAddress,
+} from "./layout.ts";
 
 /** A piece of a file. */
 export type FilePiece =
   | { readonly kind: "chunk"; readonly fileOffsetBytes: number; readonly chunk: ChunkRow }
-  | { readonly kind: "inline" | "hole"; readonly fileOffsetBytes: number; readonly bytes: number };
+  | { readonly kind: "inline" | "hole"; readonly fileOffsetBytes: number; readonly bytes: number }
+  | LazyPiece;
+
+/** In a lazy pack, there or not; part of it may be zeros. */
+export interface LazyPiece {
+  readonly kind: "lazy";
+  readonly fileOffsetBytes: number;
+  readonly bytes: number;
+  readonly block: BlockAddress;
+}
 
 export interface LayerFile {
   readonly path: ByteString;
@@ -94,6 +111,11 @@ export class PieceReader {
     for (const extent of extentsOf(this.#image, inode)) {
       const { kind, fileOffsetBytes, lengthBytes } = extent;
       const isStored = kind === "blocks" || kind === "compressed";
+      const isLazy = kind === "blocks" && isLazyPack(packOfBlock(extent.block));
+      if (isLazy && !cursor.isInside) {
+        yield { kind: "lazy", fileOffsetBytes, bytes: lengthBytes, block: extent.block };
+        continue;
+      }
       if (isStored && extent.block >= firstBlockOfPack(packIdMin)) {
         for (const found of cursor.take(extent)) {
           if (found === undefined) throw unknownContent(path, extent.block);

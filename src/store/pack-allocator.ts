@@ -5,15 +5,23 @@
  * conversion did not publish is punched out by whoever ends it. A reservation protects its packs:
  * an empty pack is deleted only when no conversion may still write to it.
  *
+ * A lazy pack belongs to one layer as a whole. Its number is taken as long as its file is there,
+ * and while somebody still lets go of it.
+ *
  * @module
  */
 import { mkdir, open, readdir, stat, unlink } from "node:fs/promises";
 import { AppError } from "../errors.ts";
+import { GiB } from "../util/bytes.ts";
 import { Mutex } from "../util/mutex.ts";
+import { deleteLazyPack } from "./lazy-pack.ts";
 import {
   firstBlockOfPack,
+  isLazyPack,
+  lazyBytesMax,
+  lazyPackFor,
   packBlocks,
-  packBytes,
+  packBytesOf,
   packIdMax,
   packIdMin,
   packOfBlock,
@@ -25,6 +33,8 @@ import { numberInName, packPath, type StorePaths } from "./paths.ts";
 /** The blocks one conversion got. */
 export class Reservation {
   readonly ranges: BlockRange[] = [];
+  /** The pack made for it, if it builds a lazy layer. */
+  lazyPack: number | undefined;
 }
 
 export class PackAllocator {
@@ -33,6 +43,8 @@ export class PackAllocator {
   readonly #reservations = new Set<Reservation>();
   /** The next free block of each pack file there is. */
   readonly #nextBlock = new Map<number, BlockAddress>();
+  /** Numbers of lazy packs that are not to be given out, whether or not the file is there. */
+  readonly #heldIds = new Set<number>();
 
   constructor(paths: StorePaths) {
     this.#paths = paths;
@@ -47,7 +59,7 @@ export class PackAllocator {
     await mkdir(this.#paths.packs, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.#paths.packs)) {
       const packId = numberInName(name, ".pack");
-      if (packId === undefined) continue;
+      if (packId === undefined || isLazyPack(packId)) continue;
       this.#nextBlock.set(packId, endOfContent(packId) ?? firstBlockOfPack(packId));
     }
   }
@@ -91,6 +103,53 @@ export class PackAllocator {
     });
   }
 
+  /**
+   * Makes a sparse pack with room for so much content of a lazy layer.
+   *
+   * @throws AppError `failed_precondition` for more than any pack can hold, `resource_exhausted`
+   *   where all numbers are taken
+   */
+  createLazyPack(reservation: Reservation, contentBytes: number): Promise<number> {
+    return this.#mutex.run(async () => {
+      const fitting = lazyPackFor(contentBytes);
+      if (fitting === undefined) {
+        const limit = `${lazyBytesMax / GiB} GiB`;
+        const problem = `not lazy: ${contentBytes} bytes of content, which is more than ${limit}`;
+        throw new AppError("failed_precondition", problem);
+      }
+      const names = await readdir(this.#paths.packs);
+      const taken = new Set(names.map((name) => numberInName(name, ".pack")));
+      let packId = fitting.firstId;
+      while (taken.has(packId) || this.#heldIds.has(packId)) packId += 1;
+      if (packId > fitting.lastId) {
+        throw new AppError("resource_exhausted", "All addresses for lazy layers are in use", {
+          remedy: "remove images whose content is not fetched, or wait until more is",
+        });
+      }
+      // A crash may have left files beside the pack, of another layer.
+      deleteLazyPack(this.#paths, packId);
+      reservation.lazyPack = packId;
+      await this.#makeFile(packId);
+      return packId;
+    });
+  }
+
+  /** Deletes the pack that was made for the reservation, unless it is the one to be kept. */
+  dropLazyPack({ lazyPack }: Reservation, kept: number | undefined): Promise<void> {
+    return this.#mutex.run(async () => {
+      if (lazyPack !== undefined && lazyPack !== kept) deleteLazyPack(this.#paths, lazyPack);
+    });
+  }
+
+  /** Keeps the numbers of packs that are being deleted from being given out, until `unhold`. */
+  hold(packIds: readonly number[]): void {
+    for (const packId of packIds) this.#heldIds.add(packId);
+  }
+
+  unhold(packIds: readonly number[]): void {
+    for (const packId of packIds) this.#heldIds.delete(packId);
+  }
+
   #packWithRoom(count: number): number | undefined {
     for (const [packId, next] of this.#nextBlock) {
       if (next + count <= firstBlockOfPack(packId) + packBlocks) return packId;
@@ -102,20 +161,24 @@ export class PackAllocator {
     let packId = packIdMin;
     while (this.#nextBlock.has(packId)) packId += 1;
     if (packId > packIdMax) {
-      throw new AppError("resource_exhausted", "All addresses for content are in use (16 TiB)", {
+      throw new AppError("resource_exhausted", "All addresses for content are in use (8 TiB)", {
         remedy: "remove images, so that packs become empty and their addresses free",
       });
     }
+    await this.#makeFile(packId);
+    this.#nextBlock.set(packId, firstBlockOfPack(packId));
+    return packId;
+  }
+
+  async #makeFile(packId: number): Promise<void> {
     const file = await open(packPath(this.#paths, packId), "wx", 0o600);
     try {
       // The whole size at once, sparse: neither EROFS nor a loop device ever sees a pack grow.
-      await file.truncate(packBytes);
+      await file.truncate(packBytesOf(packId));
       await file.sync();
     } finally {
       await file.close();
     }
-    this.#nextBlock.set(packId, firstBlockOfPack(packId));
-    return packId;
   }
 }
 
@@ -123,8 +186,9 @@ export class PackAllocator {
 export async function verifyPackFile(paths: StorePaths, packId: number): Promise<void> {
   const path = packPath(paths, packId);
   const found = await stat(path).catch(() => undefined);
-  if (found?.size === packBytes) return;
-  const state = found === undefined ? "is missing" : `has ${found.size} bytes, not ${packBytes}`;
+  const sizeBytes = packBytesOf(packId);
+  if (found?.size === sizeBytes) return;
+  const state = found === undefined ? "is missing" : `has ${found.size} bytes, not ${sizeBytes}`;
   throw new AppError("data_loss", `Pack "${path}" ${state}, but images have content in it`, {
     remedy:
       "restore the file from a backup, or run `dedup-snapshotter check --repair` with the daemon " +

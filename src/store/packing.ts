@@ -10,7 +10,7 @@ import type { ChunkTable } from "./chunk-table.ts";
 import { type BundleRow, findBundles } from "./index-database.ts";
 import { type BlockAddress, bundleOffsetOfPlace } from "./layout.ts";
 
-/** Undefined where nothing is compressed. All chunks of the table are settled. */
+/** Undefined where nothing is compressed. All chunks that the layer uses are settled. */
 export function packingOf(database: Database, table: ChunkTable): Packing | undefined {
   const { algorithm } = table;
   if (algorithm === undefined) return undefined;
@@ -30,7 +30,7 @@ function bundlesOf(database: Database, table: ChunkTable): Map<BlockAddress, Bun
   const known = new Set<BlockAddress>();
   const add = ({ block, blocks, size_bytes: sizeBytes }: BundleRow) =>
     bundles.set(block, { block, storedBlocks: blocks, sizeBytes });
-  for (let ref = 0; ref < table.length; ref++) {
+  for (const ref of table.used()) {
     if (table.blocksOf(ref) > 0) continue;
     const block = table.blockOf(ref);
     const written = table.writtenBundles.get(block);

@@ -39,8 +39,32 @@ export function imagePath(paths: Pick<StorePaths, "images">, layerId: number): s
   return join(paths.images, `${layerId}.erofs`);
 }
 
+/** What lies beside a lazy pack; `src/ondemand/contract.ts` says what is in them. */
+const sidecarSuffixes = [".pieces", ".exposed", ".have", ".synced"] as const;
+
+/** What belongs where in a lazy pack. */
+export function piecesPath(paths: Pick<StorePaths, "packs">, packId: number): string {
+  return join(paths.packs, `${packId}.pieces`);
+}
+
+/** All files of a lazy pack; the pack itself, whose name keeps its number taken, comes last. */
+export function lazyPackFiles(paths: Pick<StorePaths, "packs">, packId: number): string[] {
+  const sidecars = sidecarSuffixes.flatMap((suffix) => [suffix, `${suffix}.new`]);
+  return [...sidecars, ".pack"].map((suffix) => join(paths.packs, `${packId}${suffix}`));
+}
+
+/** The pack that a file beside lazy packs belongs to; undefined for any other file. */
+export function packOfSidecar(name: string): number | undefined {
+  const whole = name.replace(/\.new$/, "");
+  for (const suffix of sidecarSuffixes) {
+    const packId = numberInName(whole, suffix);
+    if (packId !== undefined) return packId;
+  }
+  return undefined;
+}
+
 /** The number in a file name such as `12.pack`; undefined for any other name. */
-export function numberInName(name: string, suffix: ".pack" | ".erofs" | ""): number | undefined {
+export function numberInName(name: string, suffix: string): number | undefined {
   if (!name.endsWith(suffix)) return undefined;
   const digits = name.slice(0, name.length - suffix.length);
   return /^[1-9][0-9]{0,14}$/.test(digits) ? Number(digits) : undefined;

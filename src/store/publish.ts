@@ -32,9 +32,10 @@ import {
   blockBytes,
   type ChunkPlace,
   firstBlockOfPack,
-  packBlocks,
+  packBlocksOf,
   packOfBlock,
 } from "./layout.ts";
+import { enterLazyBlob, enterLazyPack, type LazyBlob, type LazyPackRow } from "./lazy-layers.ts";
 import { packingOf } from "./packing.ts";
 import { markStale, markTried } from "./stale-chunks.ts";
 import { storageError } from "./pack-writer.ts";
@@ -59,6 +60,15 @@ export interface BuiltLayer {
   readonly blob?: Omit<BlobRow, "layer"> | undefined;
   /** Written and synced already, with all content in it; undefined: to be written. */
   readonly image?: ImageFile | undefined;
+  /** Of a layer made of a table of contents. */
+  readonly lazy?: LazyPart | undefined;
+}
+
+export interface LazyPart {
+  /** What the layer was made of, if that alone tells its content. */
+  readonly blob: LazyBlob | undefined;
+  /** Undefined where all content is in local packs. Its files are there, and synced. */
+  readonly pack: Omit<LazyPackRow, "layer"> | undefined;
 }
 
 export interface PublishedLayer {
@@ -70,6 +80,8 @@ export interface PublishedLayer {
   /** Chunks that were written in vain: the same content was published meanwhile. */
   readonly unneededChunks: number;
   readonly restoredChunks: number;
+  /** Of a lazy layer that has content in a pack of its own. */
+  readonly lazyPack: number | undefined;
   /** The layer was there, but its image file was damaged or missing; it is there again. */
   readonly isImageRestored: boolean;
 }
@@ -104,13 +116,14 @@ export function publishLayer(
     const existing = findLayerByImage(database, image.sha256);
     const reused = existing !== undefined;
     const isImageRestored = reused && restoreImage(paths, existing, image);
-    if (reused && layer.blob) enterLayerBlob(database, { ...layer.blob, layer: existing.id });
+    if (reused) enterBlobs(database, layer, existing.id);
     const layerId = existing?.id ?? enterLayer(database, paths, layer, image);
     if (triedPlaces.size > 0) markTried(database, triedPlaces, table.algorithm ?? 0);
     const addedBytes = reused ? 0 : addedContentBytes(table) + image.diskBytes;
     const { inodes } = image;
     const counts = { addedBytes, inodes, unneededChunks, restoredChunks };
-    return { layerId, reused, isImageRestored, ...counts };
+    const lazyPack = reused ? undefined : layer.lazy?.pack?.pack;
+    return { layerId, reused, isImageRestored, lazyPack, ...counts };
   } finally {
     rmSync(image.path, { force: true });
   }
@@ -128,7 +141,9 @@ function settleAddresses(database: Database, table: ChunkTable): number {
     const refs = Array.from({ length: count }, (_, index) => first + index);
     const known = table.findKnown(database, refs);
     for (const ref of refs) {
-      const isWritten = table.originOf(ref) === "written";
+      const origin = table.originOf(ref);
+      if (origin === "lazy") continue;
+      const isWritten = origin === "written";
       if (table.usesOf(ref) === 0) {
         if (isWritten) unneeded += 1;
         continue;
@@ -169,7 +184,7 @@ function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): I
   const packIds = [...packs].sort((left, right) => left - right);
   const devices = packIds.map((packId) => ({
     tag: `${packId}.pack`,
-    blocks: packBlocks,
+    blocks: packBlocksOf(packId),
     uniaddr: firstBlockOfPack(packId),
   }));
   const packing = packingOf(database, table);
@@ -220,7 +235,9 @@ function enterLayer(
       .transaction(() => {
         const layerId = insertLayer(database, layer, image);
         insertChunks(database, layerId, layer.table);
-        if (layer.blob) enterLayerBlob(database, { ...layer.blob, layer: layerId });
+        const pack = layer.lazy?.pack;
+        if (pack !== undefined) enterLazyPack(database, { ...pack, layer: layerId });
+        enterBlobs(database, layer, layerId);
         renameSync(image.path, imagePath(paths, layerId));
         syncFolder(paths.images);
         return layerId;
@@ -231,10 +248,16 @@ function enterLayer(
   }
 }
 
+/** What the layer was made of. */
+function enterBlobs(database: Database, { blob, lazy }: BuiltLayer, layerId: number): void {
+  if (blob !== undefined) enterLayerBlob(database, { ...blob, layer: layerId });
+  if (lazy?.blob !== undefined) enterLazyBlob(database, lazy.blob, layerId);
+}
+
 function insertLayer(database: Database, layer: BuiltLayer, image: ImageFile): number {
   const { table } = layer;
   let uses = 0;
-  for (let ref = 0; ref < table.length; ref++) uses += table.usesOf(ref);
+  for (const ref of table.indexed()) uses += table.usesOf(ref);
   const statement = database.query(
     `INSERT INTO layers (image_sha256, image_bytes, inodes, content_bytes, chunk_uses, packs,
        created_ns, builder) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -290,7 +313,7 @@ function* chunkRows(table: ChunkTable): Generator<SQLQueryBindings[], void> {
 
 /** How often the layer uses what lies at each place, ascending; two chunks may be one there. */
 function* usesByPlace(table: ChunkTable): Generator<{ place: ChunkPlace; uses: number }, void> {
-  const refs = Uint32Array.from(table.used());
+  const refs = Uint32Array.from(table.indexed());
   refs.sort((left, right) => table.placeOf(left) - table.placeOf(right));
   for (let at = 0; at < refs.length;) {
     const place = table.placeOf(refs[at]!);

@@ -15,16 +15,18 @@ import { allLayerIds } from "./index-database.ts";
 import {
   blockBytes,
   blockOfPlace,
-  firstBlockOfPack,
+  blocksOfPack,
+  isLazyPack,
   mergeRanges,
-  packBlocks,
   packOffsetBytes,
   packOfBlock,
   placeOf,
   type BlockAddress,
   type BlockRange,
 } from "./layout.ts";
-import { imagePath, numberInName, packPath, type StorePaths } from "./paths.ts";
+import { forgetLazyLayer, listLazyPacks } from "./lazy-layers.ts";
+import { deleteLazyPack } from "./lazy-pack.ts";
+import { imagePath, numberInName, packOfSidecar, packPath, type StorePaths } from "./paths.ts";
 
 /** Frees blocks no chunk covers; they read as zeros from then on. A missing pack has none. */
 export function discardRanges(paths: StorePaths, ranges: readonly BlockRange[]): void {
@@ -82,7 +84,7 @@ export function contentIn(database: Database, range: BlockRange): Iterable<Block
 }
 
 /**
- * Deletes layers: their rows, the chunks only they used, their images.
+ * Deletes layers: their rows, the chunks only they used, their images, their lazy packs.
  *
  * A layer whose image somebody has open stays: a container whose snapshot was removed under it may
  * still run on a mount we cannot see, and would read zeros where its content was.
@@ -101,7 +103,8 @@ export function deleteLayers(
     if (inUse.includes(layerId)) continue;
     const dead = database.transaction(() => forgetLayer(database, layerId)).immediate();
     rmSync(imagePath(paths, layerId), { force: true });
-    discardRanges(paths, dead);
+    discardRanges(paths, dead.ranges);
+    if (dead.lazyPack !== undefined) deleteLazyPack(paths, dead.lazyPack);
   }
   database.run("PRAGMA incremental_vacuum");
   database.run("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -128,7 +131,12 @@ export function isImageOpen(paths: StorePaths, layerId: number): boolean {
   return existsSync(image) && isOpenElsewhere(image);
 }
 
-function forgetLayer(database: Database, layerId: number): BlockRange[] {
+interface DeadContent {
+  readonly ranges: readonly BlockRange[];
+  readonly lazyPack: number | undefined;
+}
+
+function forgetLayer(database: Database, layerId: number): DeadContent {
   database
     .query(
       `UPDATE chunks SET uses = chunks.uses - used.uses FROM layer_chunks AS used
@@ -144,7 +152,16 @@ function forgetLayer(database: Database, layerId: number): BlockRange[] {
     .all(layerId);
   database.query("DELETE FROM layer_chunks WHERE layer = ?").run(layerId);
   database.query("DELETE FROM layer_blobs WHERE layer = ?").run(layerId);
+  const lazyPack = forgetLazyLayer(database, layerId);
   database.query("DELETE FROM layers WHERE id = ?").run(layerId);
+  return { ranges: rangesOf(database, dead), lazyPack };
+}
+
+/** Where chunks lay that are gone, and the bundles that went with them. */
+function rangesOf(
+  database: Database,
+  dead: readonly { readonly place: number; readonly blocks: number }[],
+): BlockRange[] {
   const bundles = new Set<BlockAddress>();
   const ranges: BlockRange[] = [];
   for (const { place, blocks } of dead) {
@@ -181,19 +198,22 @@ export function findLeftovers(database: Database, paths: StorePaths): Leftovers 
     .filter((name) => !layers.has(numberInName(name, ".erofs") ?? -1))
     .map((name) => join(paths.images, name));
   const ranges: BlockRange[] = [];
+  const lazyPacks = new Set(listLazyPacks(database).map(({ pack }) => pack));
   for (const name of readdirSync(paths.packs)) {
     const packId = numberInName(name, ".pack");
-    if (packId === undefined) files.push(join(paths.packs, name));
-    else ranges.push(...leftoversOfPack(database, paths, packId));
+    if (packId !== undefined && !isLazyPack(packId)) {
+      ranges.push(...leftoversOfPack(database, paths, packId));
+    } else if (!lazyPacks.has(packId ?? packOfSidecar(name) ?? -1)) {
+      files.push(join(paths.packs, name));
+    }
   }
   return { ranges, files };
 }
 
 function leftoversOfPack(database: Database, paths: StorePaths, packId: number): BlockRange[] {
-  const whole = { block: firstBlockOfPack(packId), count: packBlocks };
   const file = openSync(packPath(paths, packId), "r");
   try {
-    return gapsIn(database, whole).filter((gap) => hasData(file, gap));
+    return gapsIn(database, blocksOfPack(packId)).filter((gap) => hasData(file, gap));
   } finally {
     closeSync(file);
   }

@@ -46,14 +46,15 @@ export function hasStaleChunks(database: Database): boolean {
   return database.query("SELECT 1 FROM chunks WHERE stale = 1 LIMIT 1").get() !== null;
 }
 
-/** The layers with stale content. */
+/** The layers with stale content; lazy ones are stored anew as a whole, when all is there. */
 export function layersWithStale(database: Database): OutdatedLayer[] {
   // To find which layers use a chunk takes a look at what all of them use.
   if (!hasStaleChunks(database)) return [];
   return database
     .query<OutdatedLayer, []>(
       `SELECT layer, sum(size_bytes) AS bytes FROM layer_chunks JOIN chunks USING (place)
-       WHERE stale = 1 GROUP BY layer ORDER BY layer`,
+       WHERE stale = 1 AND layer NOT IN (SELECT layer FROM lazy_packs)
+       GROUP BY layer ORDER BY layer`,
     )
     .all();
 }
@@ -66,8 +67,9 @@ export function layersToRecompress(database: Database, setting: Encoding): Outda
   return database
     .query<OutdatedLayer, { setting: number }>(
       `SELECT layer, sum(size_bytes) AS bytes FROM layer_chunks JOIN chunks USING (place)
-       WHERE stale = 1 OR (encoding <> 0 AND encoding <> $setting)
-         OR (encoding = 0 AND $setting <> 0 AND setting <> $setting)
+       WHERE (stale = 1 OR (encoding <> 0 AND encoding <> $setting)
+         OR (encoding = 0 AND $setting <> 0 AND setting <> $setting))
+         AND layer NOT IN (SELECT layer FROM lazy_packs)
        GROUP BY layer ORDER BY layer`,
     )
     .all({ setting });

@@ -6,7 +6,9 @@
 import type { Database } from "bun:sqlite";
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { StorePaths } from "./paths.ts";
+import { listLazyPacks } from "./lazy-layers.ts";
+import { blockBytes } from "./layout.ts";
+import { packPath, type StorePaths } from "./paths.ts";
 
 export interface StoreStatistics {
   readonly images: number;
@@ -17,6 +19,10 @@ export interface StoreStatistics {
   readonly logicalBytes: number;
   /** Disk space of packs, images and the databases. */
   readonly storedBytes: number;
+  /** Images that have content in a pack of their own. */
+  readonly lazyImages: number;
+  /** About how much of it has still to be fetched: told by the disk space of the packs. */
+  readonly missingBytes: number;
 }
 
 interface LayerContent {
@@ -51,7 +57,21 @@ export function readStatistics(
     chunkReferences,
     logicalBytes,
     storedBytes: imageBytes + diskUsageOf(paths.packs) + databaseUsage(paths),
+    ...lazyStatistics(database, paths),
   };
+}
+
+function lazyStatistics(
+  database: Database,
+  paths: StorePaths,
+): Pick<StoreStatistics, "lazyImages" | "missingBytes"> {
+  const packs = listLazyPacks(database);
+  let missingBytes = 0;
+  for (const { pack, content_blocks: blocks, complete } of packs) {
+    if (complete === 1) continue;
+    missingBytes += Math.max(0, blocks * blockBytes - diskUsage(packPath(paths, pack)));
+  }
+  return { lazyImages: packs.length, missingBytes };
 }
 
 function databaseUsage(paths: StorePaths): number {

@@ -115,7 +115,8 @@ describe("GET", () => {
     const address = readFileSync(join(daemon.root, "api.address"), "utf8").trim();
     const response = await fetch(`http://${address}/nothing`);
     expect(response.status).toBe(404);
-    expect(await response.json()).toEqual({ error: "No such path: /nothing" });
+    const answer = { error: "No such path: /nothing", code: "not_found" };
+    expect(await response.json()).toEqual(answer);
   });
 });
 

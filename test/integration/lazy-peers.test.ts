@@ -6,12 +6,18 @@ import { ensurePackages } from "../../scripts/lib/apt.ts";
 import { runCommand } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
+import { MiB } from "../../src/util/bytes.ts";
 import { hardCaseLayers } from "../support/image/hard-cases.ts";
+import { directory, file } from "../support/image/layer.ts";
 import { layoutManifest, readBlob, writeLayout } from "../support/image/layout.ts";
 import { makeImage, packLayer } from "../support/image/oci.ts";
 import { writeTar } from "../support/image/tar.ts";
 import { type EntryFacts, factsOfLazy, factsOfTar } from "../support/lazy/entry-facts.ts";
 import { readLazy } from "../support/lazy/lazy-blob.ts";
+import { addEager, addLazy, fillPack } from "../support/lazy/lazy-store.ts";
+import { randomBytes } from "../support/random.ts";
+import { TestStore } from "../support/store.ts";
+import { readTree } from "../support/tree.ts";
 
 /** Without what no table of contents can say. */
 const layers = hardCaseLayers().map((layer) =>
@@ -52,6 +58,30 @@ describe("skopeo", () => {
       const expected = await factsOfTar(writeTar(layers[index] ?? []));
       expect(factsOfLazy(blob, entries)).toEqual(expected.map(withoutEmptyXattrs));
     }
+  });
+
+  test("writes zstd:chunked that is mounted before it is there", async () => {
+    // Cut where a rolling checksum tells; and what is known already, as files of their own.
+    const known = file("known", randomBytes("known", 300_000));
+    const large = [file("large", randomBytes("large", 3_000_000)), known, directory("folder")];
+    const [from, out] = [join(scratch.path, "large"), join(scratch.path, "large-theirs")];
+    await writeLayout(from, makeImage("large:1", [packLayer(large)]));
+    await skopeoCopy("--dest-compress-format", "zstd:chunked", `oci:${from}`, `oci:${out}`);
+    const { digest, annotations = {} } = layoutManifest(out).layers[0]!;
+    const bytes = readBlob(out, digest);
+    const { entries } = await readLazy(bytes, annotations);
+    expect(entries[0]?.chunks.length).toBeGreaterThan(5);
+    using store = new TestStore(4 * MiB);
+    await addEager(store, writeTar([known]));
+    const blob = { bytes, digest, sizeBytes: bytes.length, annotations };
+    const { layerId, packId, missingBytes } = await addLazy(store, blob);
+    expect(missingBytes).toBe(3_000_000);
+    fillPack(store, packId ?? 0, blob);
+    const eager = await addEager(store, writeTar(large));
+    const expected = readTree(store.mount(eager.layerId));
+    expect(readTree(store.mount(layerId))).toEqual(expected);
+    const promoted = await store.promote(layerId, undefined);
+    expect(promoted).toMatchObject({ layerId: eager.layerId, reused: true });
   });
 
   test.each(["estargz", "zstd-chunked"])(

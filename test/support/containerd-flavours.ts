@@ -80,6 +80,16 @@ export const containerd16: Flavour = {
   release: () => Promise.resolve(),
 };
 
+/** The same with the part that a kubelet talks to, which tells of which image a layer is. */
+export const containerd16Cri: Flavour = {
+  ...containerd16,
+  name: "containerd 1.6 with CRI",
+  config: (paths) => `${commonConfig(paths, 2, [])}[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "dedup"
+  disable_snapshot_annotations = false
+`,
+};
+
 /**
  * Arguments: the forky tree, the shared folder, the configuration.
  *
@@ -165,6 +175,16 @@ export const containerd21WithDiff: Flavour = {
   address = "${paths.snapshotter}"
 [plugins."io.containerd.service.v1.diff-service"]
   default = ["walking"]
+`,
+};
+
+/** The same, telling the daemon of which image a layer is, so that it can claim lazy ones. */
+export const containerd21Lazy: Flavour = {
+  ...containerd21WithDiff,
+  name: "containerd 2.1 with the Diff service and lazy layers",
+  config: (paths) => `${containerd21WithDiff.config(paths)}[proxy_plugins.dedup.exports]
+  root = "${paths.shared}/d/root"
+  enable_remote_snapshot_annotations = "true"
 `,
 };
 

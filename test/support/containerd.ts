@@ -86,10 +86,15 @@ export class Containerd implements AsyncDisposable {
     return this.#service.pid;
   }
 
+  /** How `ctr` is run. */
+  ctrCommand(...parameters: readonly string[]): readonly string[] {
+    const enter = this.#flavour.enter(this.#service.pid);
+    return [...enter, "ctr", "--address", this.paths.socket, ...parameters];
+  }
+
   /** Runs `ctr`, whatever its exit code is. */
   tryCtr(...parameters: readonly string[]): Promise<CommandResult> {
-    const enter = this.#flavour.enter(this.#service.pid);
-    return tryCommand([...enter, "ctr", "--address", this.paths.socket, ...parameters]);
+    return tryCommand(this.ctrCommand(...parameters));
   }
 
   /** Runs `ctr`, which has to succeed; resolves with its standard output. */

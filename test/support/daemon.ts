@@ -33,6 +33,12 @@ export interface DaemonOptions {
   readonly compactionDelayMs?: number;
   /** Of work in the background. */
   readonly bytesPerSecond?: number;
+  /** The folder of traces that may be named. */
+  readonly traceFolder?: string;
+  /** Who tells what is read of lazy layers; `auto` where it is left out. */
+  readonly lazyBackend?: "auto" | "fanotify" | "fuse" | "eager";
+  /** Whether what nobody has asked for is fetched, too. */
+  readonly lazyBackground?: "on" | "off" | "idle";
 }
 
 const logShownBytesMax = 4000;
@@ -44,6 +50,13 @@ function maintenanceOf({ compactionDelayMs, bytesPerSecond }: DaemonOptions): ob
   };
 }
 
+function lazyOf({ lazyBackend, lazyBackground }: DaemonOptions): object {
+  return {
+    ...(lazyBackend !== undefined && { backend: lazyBackend }),
+    ...(lazyBackground !== undefined && { background: lazyBackground }),
+  };
+}
+
 function configText(options: DaemonOptions): string {
   return JSON.stringify({
     maintenance: maintenanceOf(options),
@@ -52,6 +65,8 @@ function configText(options: DaemonOptions): string {
     compression: options.compression ?? "auto",
     ...(options.chunkSizeBytes === undefined ? {} : { chunk_size: options.chunkSizeBytes }),
     conversion: { enabled: true },
+    lazy: lazyOf(options),
+    prefetch: { trace_dir: options.traceFolder ?? null },
     diff: { enabled: options.appliesLayers ?? true },
     erofs: options.mkfsPath === undefined ? {} : { builder: "mkfs", mkfs_path: options.mkfsPath },
     ...(options.containerd === undefined ? {} : { containerd: options.containerd }),
@@ -139,11 +154,18 @@ export class TestDaemon implements AsyncDisposable {
   }
 
   /** `GET /stats` of the admin API. */
-  async stats(): Promise<NodeStatistics> {
+  stats(): Promise<NodeStatistics> {
+    return this.ask("GET", "/stats");
+  }
+
+  /** A request to the admin API, which has to grant it. */
+  async ask<Answer>(method: string, path: string, body?: object): Promise<Answer> {
     const address = readFileSync(join(this.root, "api.address"), "utf8").trim();
-    const response = await fetch(`http://${address}/stats`);
-    if (!response.ok) throw new Error(`GET /stats answered ${response.status}`);
-    return (await response.json()) as NodeStatistics;
+    const content = body === undefined ? {} : { body: JSON.stringify(body) };
+    const response = await fetch(`http://${address}${path}`, { method, ...content });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${text}`);
+    return JSON.parse(text) as Answer;
   }
 
   /** Runs a command of the same executable against this daemon's root; resolves with its output. */

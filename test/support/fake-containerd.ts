@@ -69,7 +69,7 @@ export class FakeContainerd implements AsyncDisposable {
           call.emit("error", { code: status.NOT_FOUND, details: `${digest}: not found` });
           return;
         }
-        const end = Math.min(Number(offset + size), blob.length);
+        const end = size === 0n ? blob.length : Math.min(Number(offset + size), blob.length);
         for (let at = Number(offset); at < end; at += partBytes) {
           const data = Buffer.from(blob.subarray(at, Math.min(at + partBytes, end)));
           call.write({ offset: BigInt(at), data });

@@ -15,14 +15,27 @@ export interface RegistryOptions {
   readonly tls?: { readonly certificate: string; readonly key: string };
 }
 
+/** A request that the registry has answered. */
+export interface RegistryRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  /** Of the body of the answer. */
+  readonly sentBytes: number;
+}
+
+const accessLine = /"([A-Z]+) (\S+) HTTP\/[0-9.]+" ([0-9]{3}) ([0-9]+)/;
+
 export class Registry implements AsyncDisposable {
   /** `host:port`, the first part of an image reference. */
   readonly address: string;
   readonly #service: Service;
+  readonly #log: string;
 
-  private constructor(address: string, service: Service) {
+  private constructor(address: string, service: Service, log: string) {
     this.address = address;
     this.#service = service;
+    this.#log = log;
   }
 
   static async start(folder: string, { auth, tls }: RegistryOptions = {}): Promise<Registry> {
@@ -42,7 +55,17 @@ export class Registry implements AsyncDisposable {
       return address !== undefined;
     };
     await waitUntil(isListening, "the registry does not listen");
-    return new Registry(address ?? "", service);
+    return new Registry(address ?? "", service, log);
+  }
+
+  /** All requests so far, from the registry's access log. */
+  requests(): RegistryRequest[] {
+    const lines = readFileSync(this.#log, "utf8").split("\n");
+    return lines.flatMap((line) => {
+      const [, method, path, status, sentBytes] = accessLine.exec(line) ?? [];
+      if (method === undefined || path === undefined) return [];
+      return [{ method, path, status: Number(status), sentBytes: Number(sentBytes) }];
+    });
   }
 
   /** The reference by which containerd pulls an image. */

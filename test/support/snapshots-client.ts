@@ -78,9 +78,9 @@ export class SnapshotsClient implements Disposable {
     }
   }
 
-  async list(): Promise<Info[]> {
+  async list(filters: string[] = []): Promise<Info[]> {
     const found: Info[] = [];
-    const stream = this.#client.list({ snapshotter, filters: [] });
+    const stream = this.#client.list({ snapshotter, filters });
     for await (const page of stream as AsyncIterable<ListSnapshotsResponse>) {
       found.push(...page.info);
     }

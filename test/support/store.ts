@@ -52,11 +52,11 @@ export class TestStore implements Disposable {
   }
 
   build(folder: string, codec: ExtentCodec | undefined): Promise<BuiltLayer> {
-    return buildFromDirectory(this.#environment(codec), folder);
+    return buildFromDirectory(this.environment(codec), folder);
   }
 
   publish(layer: BuiltLayer): PublishedLayer {
-    return publish(this.#environment(undefined), layer);
+    return publish(this.environment(undefined), layer);
   }
 
   /** Builds a layer anew and deletes the old one, as the daemon does once nobody reads it. */
@@ -76,7 +76,19 @@ export class TestStore implements Disposable {
     recompresses = false,
     pace: Pace = async () => undefined,
   ): Promise<BuiltLayer> {
-    return rewriteLayer(this.#environment(codec), { layerId, recompresses }, pace);
+    return rewriteLayer(this.environment(codec), { layerId, recompresses }, pace);
+  }
+
+  /** Builds an ordinary layer of a lazy one, and leaves that. */
+  async promote(layerId: number, codec: ExtentCodec | undefined): Promise<PublishedLayer> {
+    const request = { layerId, recompresses: false, promotes: true };
+    return this.publish(
+      await rewriteLayer(this.environment(codec), request, async () => undefined),
+    );
+  }
+
+  createLazyPack(contentBytes: number): Promise<number> {
+    return this.#allocator.createLazyPack(this.#allocator.begin(), contentBytes);
   }
 
   delete(...layerIds: number[]): void {
@@ -123,7 +135,8 @@ export class TestStore implements Disposable {
     removeLeftovers(this.paths, findLeftovers(this.database, this.paths));
   }
 
-  #environment(codec: ExtentCodec | undefined): BuildEnvironment {
+  /** As a builder thread has it. */
+  environment(codec: ExtentCodec | undefined): BuildEnvironment {
     const reservation = this.#allocator.begin();
     const reserve = (count: number) => this.#allocator.reserve(reservation, count);
     const { database, paths } = this;

@@ -15,16 +15,18 @@ export interface FamilyOptions {
   readonly out: string;
 }
 
-/** For `parseArgs`. */
+const outDefault = join(projectFolder, "dist", "bench-family.json");
+
+/** For `parseArgs`; empty for all, or the usual. */
 export const familyFlags = {
   set: { type: "string", default: "full" },
   only: { type: "string", default: "" },
-  peers: { type: "string", default: contenders.map(({ name }) => name).join(",") },
+  peers: { type: "string", default: "" },
   rounds: { type: "string", default: "3" },
-  out: { type: "string", default: join(projectFolder, "dist", "bench-family.json") },
+  out: { type: "string", default: "" },
 } as const;
 
-type FlagValues = Readonly<Record<keyof typeof familyFlags, string>>;
+export type FlagValues = Readonly<Record<keyof typeof familyFlags, string>>;
 
 function isImageSet(name: string): name is ImageSet {
   return Object.hasOwn(imageSets, name);
@@ -41,10 +43,17 @@ export function readFamilyOptions({ set, only, peers, rounds, out }: FlagValues)
   if (unknown !== undefined)
     throw new Error(`No image "${unknown}"; there are: ${known.join(", ")}`);
   if (!/^[1-9][0-9]?$/.test(rounds)) throw new Error(`--rounds is 1 to 99, not "${rounds}"`);
-  return { set, only: names, peers: readPeers(peers), rounds: Number(rounds), out };
+  return {
+    set,
+    only: names,
+    peers: readPeers(peers),
+    rounds: Number(rounds),
+    out: out === "" ? outDefault : out,
+  };
 }
 
-function readPeers(text: string): Contender[] {
+function readPeers(text: string): readonly Contender[] {
+  if (text === "") return contenders;
   return text.split(",").map((peer) => {
     const found = contenders.find(({ name }) => name === peer);
     if (found !== undefined) return found;

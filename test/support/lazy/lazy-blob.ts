@@ -5,7 +5,7 @@
  */
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { lazyClaim } from "../../../src/lazy/annotations.ts";
-import type { LazyEntry, LazyFormat, LazyLayer } from "../../../src/lazy/model.ts";
+import type { LazyEntry, LazyFormat, LazyLayer, LazySource } from "../../../src/lazy/model.ts";
 import { footerRange, needsFooter, readLazyLayer, tocRange } from "../../../src/lazy/open.ts";
 import { layerParts } from "../../../src/lazy/write/layer-parts.ts";
 import type { LazyBlob } from "../../../src/lazy/write/layer-writer.ts";
@@ -33,28 +33,38 @@ export async function lazyBlob(
   return { ...facts, bytes: Buffer.concat(blob) };
 }
 
-/** What the annotations and a few ranges of a blob say. */
-export async function readLazy(
-  bytes: Uint8Array,
-  annotations: Readonly<Record<string, string>>,
-): Promise<LazyLayer> {
+/** The table of contents of a blob, where its annotations or its footer say it is. */
+export function tocOf(bytes: Uint8Array, annotations: Readonly<Record<string, string>>) {
   const claim = lazyClaim(annotations);
   if (claim === undefined) throw new Error("the layer has no table of contents");
   const slice = (range: { offsetBytes: number; lengthBytes: number }) =>
     bytes.subarray(range.offsetBytes, range.offsetBytes + range.lengthBytes);
   const footer = needsFooter(claim) ? slice(footerRange(bytes.length)) : undefined;
   const range = tocRange(claim, bytes.length, footer);
-  return readLazyLayer(claim, range, slice(range));
+  return { claim, range, toc: slice(range) };
+}
+
+/** What the annotations and a few ranges of a blob say. */
+export async function readLazy(
+  bytes: Uint8Array,
+  annotations: Readonly<Record<string, string>>,
+): Promise<LazyLayer> {
+  const { claim, range, toc } = tocOf(bytes, annotations);
+  return readLazyLayer(claim, range, toc);
+}
+
+/** The content of a piece of the blob, decompressed. */
+export function readPiece(bytes: Buffer, piece: Omit<LazySource, "sha256">, sizeBytes: number) {
+  const end = piece.blobOffsetBytes + piece.compressedBytes;
+  const content = decompressAll(bytes.subarray(piece.blobOffsetBytes, end));
+  return content.subarray(piece.innerOffsetBytes, piece.innerOffsetBytes + sizeBytes);
 }
 
 /** The content of a file, each chunk of its own range of the blob, and verified. */
 export function readChunks(bytes: Buffer, entry: LazyEntry): Buffer {
   const chunks = entry.chunks.map(({ source, sizeBytes }) => {
     if (source === undefined) return Buffer.alloc(sizeBytes);
-    const end = source.blobOffsetBytes + source.compressedBytes;
-    const compressed = bytes.subarray(source.blobOffsetBytes, end);
-    const content = decompressAll(compressed);
-    const chunk = content.subarray(source.innerOffsetBytes, source.innerOffsetBytes + sizeBytes);
+    const chunk = readPiece(bytes, source, sizeBytes);
     const expected = `sha256:${Buffer.from(source.sha256).toString("hex")}`;
     if (sha256Digest(chunk) !== expected) throw new Error(`a wrong chunk of ${entry.name}`);
     return chunk;

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { AppError } from "../../../src/errors.ts";
 import { LayerDeleter } from "../../../src/layer/layer-deleter.ts";
 import { PackAllocator } from "../../../src/store/pack-allocator.ts";
@@ -12,10 +12,16 @@ class Fixture {
   readonly log = new RecordingLog();
   readonly referenced = new Set<number>();
   failure: AppError | undefined;
+  /** By layer. */
+  readonly lazyPacks = new Map<number, number>();
+  /** Layers whose image is open. */
+  readonly inUse: number[] = [];
+  letGo: () => Promise<void> = () => Promise.resolve();
+  readonly allocator = new PackAllocator(storePaths("/nowhere"));
   readonly deleter = new LayerDeleter({
     lock: new Mutex(),
     housekeeper: this.#housekeeper(),
-    allocator: new PackAllocator(storePaths("/nowhere")),
+    allocator: this.allocator,
     mounts: { evict: async (layerId) => void this.steps.push(`evict ${layerId}`) },
     isReferenced: (layerId) => this.referenced.has(layerId),
     durable: async () => {
@@ -24,6 +30,11 @@ class Fixture {
     },
     isProtected: () => false,
     isPackEmpty: () => false,
+    lazyPacksOf: (layerIds) => layerIds.flatMap((layerId) => this.lazyPacks.get(layerId) ?? []),
+    letGoOfPacks: (packIds) => {
+      this.steps.push(`let go ${packIds.join()}`);
+      return this.letGo();
+    },
     onOutdated: () => undefined,
     log: this.log,
   });
@@ -33,7 +44,8 @@ class Fixture {
       call: async <Result>(name: string, argument?: unknown) => {
         const { layerIds } = argument as { readonly layerIds: readonly number[] };
         this.steps.push(`${name} ${layerIds.join()}`);
-        return [] as Result;
+        for (const id of layerIds) if (!this.inUse.includes(id)) this.lazyPacks.delete(id);
+        return this.inUse as Result;
       },
     };
   }
@@ -56,5 +68,21 @@ describe("LayerDeleter", () => {
     await fixture.deleter.close();
     expect(fixture.steps).not.toContain("deleteLayers 1");
     expect(fixture.log.messages("error")).toContain("cannot delete layers");
+  });
+
+  test("has others let go of the packs that are gone, and not of those that stay", async () => {
+    const fixture = new Fixture();
+    fixture.lazyPacks.set(1, 512).set(2, 513);
+    fixture.inUse.push(2);
+    const held = spyOn(fixture.allocator, "hold");
+    const freed = spyOn(fixture.allocator, "unhold");
+    fixture.letGo = () => Promise.reject(new AppError("unavailable", "nobody answers"));
+    await fixture.deleter.release([1, 2]);
+    expect(fixture.steps.slice(-2)).toEqual(["deleteLayers 1,2", "let go 512"]);
+    expect(held).toHaveBeenCalledWith([512, 513]);
+    expect(fixture.log.messages("warn")).toEqual(["packs are deleted, but may be open"]);
+    expect(freed).toHaveBeenCalledWith([512, 513]);
+    fixture.inUse.length = 0;
+    await fixture.deleter.close();
   });
 });

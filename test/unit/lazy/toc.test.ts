@@ -103,6 +103,39 @@ describe("parseToc", () => {
     },
   );
 
+  test("what is around the entries makes no difference", () => {
+    const rows = Array.from({ length: 1500 }, (_, at) => fileRow(`"[]{}\\,é ${at}`, 5 + at));
+    const list = JSON.stringify(rows, undefined, 1);
+    const expected = parse(...rows).entries;
+    expect(expected).toHaveLength(1500);
+    for (const text of [
+      `{"version":1,"entries":${list}}`,
+      ` { "entries" : ${list} , "other" : {"entries":[1]}, "version" : 1 } `,
+      `{"other":["]",{"}":"\\\\"}],"version":1,"entries":${list}\n}`,
+    ]) {
+      expect(parseToc(Buffer.from(text), "zstd-chunked", tocOffset).entries).toEqual(expected);
+    }
+  });
+
+  const row = JSON.stringify(fileRow("a", 5));
+  const batch = Array.from({ length: 512 }, () => row).join();
+  test.each([
+    `[${row},]`,
+    `[,${row}]`,
+    `[${batch},]`,
+    `[${row} ${row}]`,
+    `[${row}`,
+    `[${row}}]`,
+    `[${row}],"entries":[${row}]`,
+    `[],"entr\\u0069es":[${row}]`,
+    `[${row}]]`,
+    '["',
+    "[{]}",
+  ])("entries that are no array are refused", (list) => {
+    const json = Buffer.from(`{"version":1,"entries":${list}}`);
+    expect(() => parseToc(json, "estargz", tocOffset)).toThrow("Cannot read the table");
+  });
+
   test("nesting without end is no table", () => {
     const json = Buffer.from("[".repeat(5_000_000));
     expect(() => parseToc(json, "estargz", 1)).toThrow("Cannot read the table of contents");

@@ -4,6 +4,7 @@ import type { MountMethod } from "../../../src/mount/contract.ts";
 import { NodeLayerMounts } from "../../../src/mount/layer-mounts.ts";
 import { parseMountInfo } from "../../../src/mount/mountinfo.ts";
 import { type ScratchFolder, scratchFolder } from "../../../scripts/lib/temp.ts";
+import { rejection } from "../../support/rejection.ts";
 import { FakeDriver } from "./fake-driver.ts";
 
 const idleMs = 1000;
@@ -52,6 +53,26 @@ afterEach(() => {
 });
 
 describe("NodeLayerMounts.acquire()", () => {
+  test("mounts nothing whose content cannot be had, and asks again the next time", async () => {
+    let failure: Error | undefined = new Error("nobody serves it");
+    const source = async (layerId: number) => {
+      if (failure !== undefined) throw failure;
+      return { image: `/images/${layerId}`, packs: [] };
+    };
+    const lazy = new NodeLayerMounts({
+      directory: scratch.path,
+      driver,
+      method: "file",
+      source,
+      idleMs,
+    });
+    expect(await rejection(lazy.acquire("a", [1]))).toBe(failure);
+    expect(driver.calls).toEqual([]);
+    failure = undefined;
+    await lazy.acquire("a", [1]);
+    expect(driver.calls).toEqual([`mount ${at(1)}`]);
+  });
+
   test("mounts each layer once, however many ask at the same time", async () => {
     const first = mounts.acquire("a", [1, 2, 2]);
     const second = mounts.acquire("b", [2, 3]);

@@ -141,11 +141,13 @@ export class TestNode implements AsyncDisposable {
   readonly overlayParameters = join(this.root, "parameters");
   metadata: SnapshotMetadata;
   snapshotter: Snapshotter;
+  readonly #options: Partial<SnapshotterOptions>;
   #timeNs = 1_700_000_000_000_000_001n;
 
   constructor(options: Partial<SnapshotterOptions> = {}) {
+    this.#options = options;
     this.metadata = SnapshotMetadata.open(join(this.root, "snapshots.db"));
-    this.snapshotter = this.#open(options);
+    this.snapshotter = this.#open();
   }
 
   /** @param meanwhile what happens to the files while nothing is running */
@@ -154,7 +156,7 @@ export class TestNode implements AsyncDisposable {
     await this.metadata.close();
     meanwhile();
     this.metadata = SnapshotMetadata.open(join(this.root, "snapshots.db"));
-    this.snapshotter = this.#open({});
+    this.snapshotter = this.#open();
   }
 
   /** Prepares and commits one layer on `parent`. */
@@ -173,7 +175,7 @@ export class TestNode implements AsyncDisposable {
     this.#scratch[Symbol.dispose]();
   }
 
-  #open(options: Partial<SnapshotterOptions>): Snapshotter {
+  #open(): Snapshotter {
     const { root, metadata, layerStore, mounts, trees, log, overlayParameters } = this;
     const nowNs = () => this.#timeNs++;
     return new Snapshotter({
@@ -187,7 +189,7 @@ export class TestNode implements AsyncDisposable {
       nowNs,
       openBlob: (note) => blobOf(note.digest),
       conversionEnabled: true,
-      ...options,
+      ...this.#options,
     });
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { SnapshotMetadata, pageRows } from "../../../src/snapshot/metadata.ts";
+import { decisionsKept, SnapshotMetadata, pageRows } from "../../../src/snapshot/metadata.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { noLabels } from "./fakes.ts";
 
@@ -177,5 +177,52 @@ describe("SnapshotMetadata", () => {
         [9, 3],
       ]),
     );
+  });
+
+  test("finds what was committed for a chain ID on a parent, and only that", async () => {
+    await using store = new Store();
+    const { metadata } = store;
+    const claim = (name: string, target: string, parentId?: number) => {
+      const id = metadata.reserveId();
+      const labels = new Map([["containerd.io/snapshot.ref", target]]);
+      const usage = { sizeBytes: 1, inodes: 1 };
+      metadata.claim({ id, name, parentId, nowNs: 3n, labels, layerId: id, usage });
+      return id;
+    };
+    const root = claim("root", "sha256:a");
+    claim("child", "sha256:b", root);
+    store.active("container", root);
+    expect(metadata.findTarget("sha256:a", undefined)?.name).toBe("root");
+    expect(metadata.findTarget("sha256:b", root)?.name).toBe("child");
+    expect(metadata.findTarget("sha256:b", undefined)).toBeUndefined();
+    expect(metadata.findTarget("sha256:a", root)).toBeUndefined();
+    expect(() => claim("child", "sha256:c")).toThrow("is there already");
+  });
+
+  test("keeps the last decision on each layer of an image, over a restart", async () => {
+    await using store = new Store();
+    const decide = (digest: string, layerId?: number, reason = "") => {
+      const decision = layerId === undefined ? ("not lazy" as const) : ("lazy" as const);
+      const fields = { image: "app:1", digest, decision, reason, timeNs: 5n, layerId };
+      store.metadata.noteDecision(fields);
+      return fields;
+    };
+    decide("a", undefined, "no registry");
+    const other = decide("b", 7);
+    const later = decide("a", 8);
+    store.metadata.moveLayer(7, 9);
+    const metadata = await store.reopen();
+    expect(metadata.decisions()).toEqual([{ ...other, layerId: 9 }, later]);
+  });
+
+  test("forgets the oldest decisions", async () => {
+    await using store = new Store();
+    const decision = { decision: "not lazy", reason: "", timeNs: 1n, layerId: undefined } as const;
+    for (let count = 0; count <= decisionsKept; count++) {
+      store.metadata.noteDecision({ ...decision, image: "app:1", digest: `${count}` });
+    }
+    const kept = store.metadata.decisions();
+    expect(kept).toHaveLength(decisionsKept);
+    expect(kept[0]?.digest).toBe("1");
   });
 });

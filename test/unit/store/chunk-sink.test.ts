@@ -9,7 +9,7 @@ import { ChunkTable } from "../../../src/store/chunk-table.ts";
 import { openIndex } from "../../../src/store/index-database.ts";
 import {
   firstBlockOfPack,
-  packBytes,
+  packBytesOf,
   packOffsetBytes,
   placeOf,
 } from "../../../src/store/layout.ts";
@@ -40,7 +40,7 @@ class Fixture implements Disposable {
     this.#writer = new Writer(this.paths);
     mkdirSync(this.paths.packs);
     writeFileSync(packPath(this.paths, 1), "");
-    truncateSync(packPath(this.paths, 1), packBytes);
+    truncateSync(packPath(this.paths, 1), packBytesOf(1));
     this.sink = new ChunkSink({
       database: this.database,
       table: this.table,

@@ -31,6 +31,22 @@ describe("ChunkTable", () => {
     expect([table.needsRaw(0), table.needsRaw(1)]).toEqual([true, false]);
   });
 
+  test("leaves what lies in a lazy pack out of the index", () => {
+    const table = new ChunkTable();
+    table.add(hashOf(1), 5, false);
+    table.addUnique(5, false);
+    table.addUnique(5, false);
+    expect([table.isSettled(0), table.isSettled(1)]).toEqual([false, false]);
+    table.settle(0, { ...plain, place: placeOf(1) }, "known");
+    table.settle(1, { ...plain, place: placeOf(2) }, "lazy");
+    table.settle(2, { ...plain, place: placeOf(3) }, "written");
+    expect([0, 1, 2].map((ref) => table.originOf(ref))).toEqual(["known", "lazy", "written"]);
+    expect([...table.used()]).toEqual([0, 1, 2]);
+    expect([...table.indexed()]).toEqual([0, 2]);
+    expect([...table.written()]).toEqual([2]);
+    expect(table.use(new Uint8Array(32), false)).toBeUndefined();
+  });
+
   test("keeps where a chunk was settled last", () => {
     const table = new ChunkTable(compressionAlgorithm.zstd);
     for (let ref = 0; ref < 3; ref++) table.add(hashOf(ref), 300_000, false);

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, statSync } from "node:fs";
-import { firstBlockOfPack, packBlocks, packBytes } from "../../../src/store/layout.ts";
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { firstBlockOfPack, packBlocks, packBytesOf } from "../../../src/store/layout.ts";
 import { PackAllocator, verifyPackFile } from "../../../src/store/pack-allocator.ts";
-import { packPath, storePaths } from "../../../src/store/paths.ts";
+import { packPath, piecesPath, storePaths } from "../../../src/store/paths.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 describe("PackAllocator", () => {
@@ -16,7 +16,7 @@ describe("PackAllocator", () => {
     const second = await allocator.reserve(reservation, 2);
     expect([first, second]).toEqual([firstBlockOfPack(1), firstBlockOfPack(1) + 3]);
     const status = statSync(packPath(paths, 1));
-    expect([status.size, status.blocks]).toEqual([packBytes, 0]);
+    expect([status.size, status.blocks]).toEqual([packBytesOf(1), 0]);
   });
 
   test("never gives two conversions the same block", async () => {
@@ -62,6 +62,61 @@ describe("PackAllocator", () => {
     expect(existsSync(packPath(paths, 1))).toBe(true);
     await allocator.deleteEmpty(() => true);
     expect(existsSync(packPath(paths, 1))).toBe(false);
+  });
+});
+
+describe("PackAllocator for lazy layers", () => {
+  test("makes a sparse pack of the class, with the lowest number that is free", async () => {
+    using folder = scratchFolder("unit");
+    const paths = storePaths(folder.path);
+    const allocator = new PackAllocator(paths);
+    await allocator.load(() => undefined);
+    const create = (bytes: number) => allocator.createLazyPack(allocator.begin(), bytes);
+    expect([await create(1), await create(1), await create(2 ** 28)]).toEqual([512, 513, 16_896]);
+    const status = statSync(packPath(paths, 16_896));
+    expect([status.size, status.blocks]).toEqual([2 ** 30, 0]);
+    rmSync(packPath(paths, 512));
+    writeFileSync(piecesPath(paths, 512), "of another layer");
+    expect(await create(1)).toBe(512);
+    expect(existsSync(piecesPath(paths, 512))).toBe(false);
+  });
+
+  test("gives no number that somebody still has open", async () => {
+    using folder = scratchFolder("unit");
+    const allocator = new PackAllocator(storePaths(folder.path));
+    await allocator.load(() => undefined);
+    allocator.hold([512]);
+    expect(await allocator.createLazyPack(allocator.begin(), 1)).toBe(513);
+    allocator.unhold([512]);
+    expect(await allocator.createLazyPack(allocator.begin(), 1)).toBe(512);
+  });
+
+  test("drops the pack of a layer that was not published, and keeps others", async () => {
+    using folder = scratchFolder("unit");
+    const paths = storePaths(folder.path);
+    const allocator = new PackAllocator(paths);
+    await allocator.load(() => undefined);
+    const [first, second] = [allocator.begin(), allocator.begin()];
+    await allocator.createLazyPack(first, 1);
+    await allocator.createLazyPack(second, 1);
+    await allocator.dropLazyPack(first, undefined);
+    await allocator.dropLazyPack(second, 513);
+    await allocator.deleteEmpty(() => true);
+    expect(readdirSync(paths.packs)).toEqual(["513.pack"]);
+    const again = new PackAllocator(paths);
+    await again.load(() => undefined);
+    await again.deleteEmpty(() => true);
+    expect(await again.reserve(again.begin(), 1)).toBe(firstBlockOfPack(1));
+    expect(existsSync(packPath(paths, 513))).toBe(true);
+  });
+
+  test("refuses a layer that no pack has room for", async () => {
+    using folder = scratchFolder("unit");
+    const allocator = new PackAllocator(storePaths(folder.path));
+    await allocator.load(() => undefined);
+    const failure = allocator.createLazyPack(allocator.begin(), 2 ** 35 + 1);
+    expect(failure).rejects.toMatchObject({ code: "failed_precondition" });
+    expect(failure).rejects.toThrow("not lazy: ");
   });
 });
 

@@ -1,0 +1,73 @@
+/**
+ * What the admin API can ask and be told of lazy images.
+ *
+ * @module
+ */
+import { lazyPackOfLayer } from "../store/lazy-layers.ts";
+import type { TraceProgress } from "../store/trace-progress.ts";
+import type { FillCounters } from "../ondemand/control.ts";
+import type { BackendName } from "../ondemand/contract.ts";
+import type { ClaimCounts } from "./claims.ts";
+import type { EventCounts, LazyLayers } from "./lazy-layers.ts";
+import { lazyView, type LayerPack, type LazyView } from "./lazy-view.ts";
+import type { LazyParts, OpenClaims } from "./open.ts";
+import { Prefetches } from "./prefetches.ts";
+import type { PromotionCounts, Promotions } from "./promotions.ts";
+
+/** Names as in the JSON; all since the start of the process that counts. */
+export interface LazyStatistics {
+  readonly claims: ClaimCounts;
+  readonly promotions: PromotionCounts;
+  /** What dedupd told of failures. */
+  readonly events: EventCounts;
+  /** Null where it is away. */
+  readonly dedupd: { readonly backend: BackendName; readonly counters: FillCounters } | null;
+}
+
+export interface LazyAdmin {
+  readonly view: () => Promise<LazyView>;
+  readonly prefetches: Prefetches;
+  readonly statistics: () => Promise<LazyStatistics>;
+}
+
+const noClaims: ClaimCounts = { lazy: 0, present: 0, not_lazy: 0, seconds: 0 };
+
+export function openLazyAdmin(
+  { config, index, metadata, housekeeper }: LazyParts,
+  lazyLayers: LazyLayers,
+  claims: OpenClaims | undefined,
+  promotions: Promotions,
+): LazyAdmin {
+  const packOf = (layerId: number): LayerPack | undefined => {
+    const row = lazyPackOfLayer(index, layerId);
+    return row && { packId: row.pack, isComplete: row.complete === 1 };
+  };
+  const prefetches = new Prefetches({
+    lazyLayers,
+    decisions: () => metadata.decisions(),
+    packOf: (layerId) => {
+      const pack = packOf(layerId);
+      return pack?.isComplete === false ? pack.packId : undefined;
+    },
+    traceProgress: (request) => housekeeper.call<TraceProgress>("traceProgress", request),
+    traceFolder: config.prefetch.trace_dir,
+  });
+  const view = async () =>
+    lazyView({
+      isEnabled: claims !== undefined,
+      decisions: metadata.decisions(),
+      dedupd: await lazyLayers.status(),
+      packOf,
+      isReferenced: (layerId) => metadata.isLayerReferenced(layerId),
+    });
+  const statistics = async (): Promise<LazyStatistics> => {
+    const found = await lazyLayers.status();
+    return {
+      claims: { ...(claims?.claims.counts ?? noClaims) },
+      promotions: { ...promotions.counts },
+      events: { ...lazyLayers.counts },
+      dedupd: found ? { backend: found.dedupd.backend, counters: found.dedupd.counters } : null,
+    };
+  };
+  return { view, prefetches, statistics };
+}

@@ -1,0 +1,82 @@
+/**
+ * Files that say which content a container reads first: a SHA-256 a line, as operators keep them.
+ *
+ * Whoever reaches the admin API names the file, so only files below one folder are read, whatever
+ * the name says and wherever symlinks lead.
+ *
+ * @module
+ */
+import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from "node:fs";
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
+import { AppError, describeError } from "../errors.ts";
+import { MiB } from "../util/bytes.ts";
+
+/** A million lines; a start reads some thousand chunks. */
+const traceBytesMax = 64 * MiB;
+const linePattern = /^[0-9a-f]{64}$/;
+
+/**
+ * @param folder `prefetch.trace_dir`
+ * @param name of the file, absolute or relative to the folder
+ * @returns hashes in hexadecimal, each once, in their order
+ * @throws AppError `failed_precondition` without a folder, `permission_denied` for a file outside
+ *   of it, `not_found`, `invalid_argument` for what is no trace
+ */
+export function readTrace(folder: string | null, name: string): string[] {
+  if (folder === null) {
+    throw new AppError("failed_precondition", "No file may be named as a trace", {
+      remedy: 'set "prefetch.trace_dir" to the folder that has the traces',
+    });
+  }
+  const path = resolve(folder, name);
+  if (!isBelow(path, resolve(folder))) throw refused(name);
+  return parseTrace(readBelow(path, folder, name), name);
+}
+
+function isBelow(path: string, folder: string): boolean {
+  return path.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
+}
+
+function readBelow(path: string, folder: string, name: string): string {
+  const file = openTrace(path, name);
+  try {
+    // Where the open file is, and not where its name leads at some other time.
+    if (!isBelow(readlinkSync(`/proc/self/fd/${file}`), realpathSync(folder))) throw refused(name);
+    const status = fstatSync(file);
+    if (status.isFile() && status.size <= traceBytesMax) return readFileSync(file, "latin1");
+    throw new AppError(
+      "invalid_argument",
+      `"${name}" is no file of at most ${traceBytesMax} bytes`,
+    );
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Without waiting for the other end of what may turn out to be a pipe. */
+function openTrace(path: string, name: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    const problem = `Cannot open the trace "${name}": ${describeError(error)}`;
+    throw new AppError("not_found", problem, { cause: error });
+  }
+}
+
+function refused(name: string): AppError {
+  return new AppError("permission_denied", `"${name}" is not below prefetch.trace_dir`);
+}
+
+function parseTrace(text: string, name: string): string[] {
+  const hashes = new Set<string>();
+  for (const [index, line] of text.split("\n").entries()) {
+    const hash = line.trim().toLowerCase();
+    if (hash === "") continue;
+    if (!linePattern.test(hash)) {
+      throw new AppError("invalid_argument", `Line ${index + 1} of "${name}" is no SHA-256`);
+    }
+    hashes.add(hash);
+  }
+  return [...hashes];
+}

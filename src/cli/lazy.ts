@@ -1,0 +1,36 @@
+/** `dedup-snapshotter lazy`: which layers are lazy, how much of them is there, why others not. */
+import { defineCommand } from "citty";
+import type { LazyImageView, LazyLayerView, LazyView } from "../claim/lazy-view.ts";
+import { formatSize } from "../util/bytes.ts";
+import { callApi } from "./admin-api.ts";
+import { guard, printLine } from "./command.ts";
+
+export const lazyCommand = defineCommand({
+  meta: { name: "lazy", description: "Show which layers are lazy, and why others are not" },
+  args: { json: { type: "boolean", description: "Print the JSON of GET /lazy" } },
+  run: ({ args }) =>
+    guard(async () => {
+      const view = await callApi<LazyView>("GET", "/lazy");
+      if (args.json) printLine(JSON.stringify(view, undefined, 2));
+      else printView(view);
+    }),
+});
+
+function printView({ enabled, dedupd, backend, images }: LazyView): void {
+  if (!enabled) printLine("lazy layers are switched off");
+  printLine(dedupd === "away" ? "dedupd is away" : `backend ${backend}`);
+  for (const image of images) printImage(image);
+}
+
+function printImage({ image, bytes, present_bytes: present, layers }: LazyImageView): void {
+  const missing = bytes === 0 ? "" : `: ${formatSize(present)} of ${formatSize(bytes)}`;
+  printLine(`${image}${missing}`);
+  for (const layer of layers) printLine(`  ${describeLayer(layer)}`);
+}
+
+function describeLayer({ digest, decision, state, reason, ...layer }: LazyLayerView): string {
+  const isFilling = state !== null && state !== "complete" && layer.bytes > 0;
+  const sizes = `${formatSize(layer.present_bytes)} of ${formatSize(layer.bytes)}`;
+  const parts = [decision, state ?? "", isFilling ? sizes : "", reason ?? ""];
+  return `${digest} ${parts.filter((part) => part !== "").join(", ")}`;
+}

@@ -1,0 +1,182 @@
+/**
+ * Lazy images on a real containerd: mounted before their content is there, and right all the same.
+ */
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
+import { binaryFile } from "../../scripts/lib/project.ts";
+import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
+import { MiB } from "../../src/util/bytes.ts";
+import { containerd16Cri, containerd21Lazy } from "../support/containerd-flavours.ts";
+import { pullByCri } from "../support/cri.ts";
+import { busyboxLayer } from "../support/image/busybox.ts";
+import { hardCaseLayers } from "../support/image/hard-cases.ts";
+import { directory, file, type Layer } from "../support/image/layer.ts";
+import { layoutImage, writeLayout } from "../support/image/layout.ts";
+import { expectedTree, treeDifferences } from "../support/image/model.ts";
+import { chainId, type Image, makeImage, packLayer, sha256 } from "../support/image/oci.ts";
+import { TestNode } from "../support/node.ts";
+import { randomBytes } from "../support/random.ts";
+import { readTree } from "../support/tree.ts";
+
+setDefaultTimeout(180_000);
+
+const largeBytes = 24 * MiB;
+const large = randomBytes("large", largeBytes);
+
+/** A table of contents has no names but UTF-8. */
+function describableHardCases(): Layer[] {
+  return hardCaseLayers().map((layer) => layer.filter(({ path }) => !path.includes("latin1-\xe9")));
+}
+
+function contentLayer(seed: string): Layer {
+  const small = Array.from({ length: 200 }, (_, index) =>
+    file(`data/small/${index}`, randomBytes(`${seed} ${index}`, 100 + index * 37)),
+  );
+  const folders = [directory("data"), directory("data/small")];
+  return [...folders, file(`data/large`, large), file("data/text", "text ".repeat(1e6)), ...small];
+}
+
+async function lazyImage(folder: string, name: string, layers: readonly Layer[], format: string) {
+  const stem = join(folder, name.replace(":", "-"));
+  const source = `${stem}-source`;
+  const out = `${stem}-${format}`;
+  await writeLayout(source, makeImage(name, layers.map(packLayer)));
+  await runCommand([binaryFile, "convert", source, out, "--format", format]);
+  return layoutImage(out, name);
+}
+
+/** What the registry sent of the layers of an image. */
+function layerBytes(node: TestNode, image: Image): number {
+  const digests = image.layers.map(({ digest }) => digest);
+  return node.registry
+    .requests()
+    .filter(({ method, path }) => method === "GET" && digests.some((each) => path.includes(each)))
+    .reduce((sum, { sentBytes }) => sum + sentBytes, 0);
+}
+
+async function allFetched(node: TestNode): Promise<void> {
+  const isComplete = async () => (await node.daemon.stats()).lazy.missing_bytes === 0;
+  await waitUntil(isComplete, "content is still missing", 20_000);
+}
+
+describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => {
+  let scratch: ScratchFolder;
+  let layers: Layer[];
+  let images: Record<"estargz" | "zstd-chunked", Image>;
+
+  beforeAll(async () => {
+    scratch = scratchFolder("lazy");
+    layers = [await busyboxLayer(), ...describableHardCases(), contentLayer("one")];
+    images = {
+      estargz: await lazyImage(scratch.path, "lazy:1", layers, "estargz"),
+      "zstd-chunked": await lazyImage(scratch.path, "lazy:1", layers, "zstd-chunked"),
+    };
+  });
+
+  afterAll(() => scratch[Symbol.dispose]());
+
+  function startNode(background: "on" | "off"): Promise<TestNode> {
+    const options = { lazyBackend: backend, lazyBackground: background };
+    return TestNode.start(containerd21Lazy, options);
+  }
+
+  test.each(["estargz", "zstd-chunked"] as const)(
+    "%s: a pull reads tables only, and containers read what they need",
+    async (format) => {
+      await using node = await startNode("off");
+      const image = images[format];
+      const reference = await node.pull(image);
+      expect(layerBytes(node, image)).toBeLessThan(256 * 1024);
+      const output = await node.containerd.run(reference, "first", ["cat", "/data/small/7"]);
+      expect(Buffer.byteLength(output)).toBeGreaterThan(0);
+      expect(layerBytes(node, image)).toBeLessThan(4 * MiB);
+      await using mounted = await node.containerd.mountOn(chainId(image));
+      expect(treeDifferences(expectedTree(layers, "ours"), readTree(mounted.path))).toEqual([]);
+    },
+  );
+
+  test("containers map, execute and copy up what is not there yet", async () => {
+    await using node = await startNode("off");
+    const reference = await node.pull(images.estargz);
+    const script = "echo more >> /data/large; sha256sum /data/large; cp /data/text /tmp-text";
+    const output = await node.containerd.run(reference, "write", ["sh", "-c", script]);
+    const expected = sha256(Buffer.concat([large, Buffer.from("more\n")]));
+    expect(output).toBe(`${expected.slice("sha256:".length)}  /data/large\n`);
+  });
+
+  test("what was fetched becomes an ordinary layer, which needs no registry", async () => {
+    await using node = await startNode("on");
+    const reference = await node.pull(images.estargz);
+    await allFetched(node);
+    await node.registry[Symbol.asyncDispose]();
+    await runCommand(["sh", "-c", "echo 3 > /proc/sys/vm/drop_caches"]);
+    await using mounted = await node.containerd.mountOn(chainId(images.estargz));
+    expect(treeDifferences(expectedTree(layers, "ours"), readTree(mounted.path))).toEqual([]);
+    const output = await node.containerd.run(reference, "later", ["sha256sum", "/data/large"]);
+    expect(output).toStartWith(sha256(large).slice("sha256:".length));
+  });
+
+  test("a sibling fetches only what is new", async () => {
+    await using node = await startNode("on");
+    await node.pull(images.estargz);
+    await allFetched(node);
+    const siblingLayers = [...layers.slice(0, -1), contentLayer("two")];
+    const sibling = await lazyImage(scratch.path, "lazy:2", siblingLayers, "estargz");
+    await node.pull(sibling);
+    await allFetched(node);
+    // The small files are new, some 800 KB; the large one and the text are not.
+    expect(layerBytes(node, sibling) - layerBytes(node, images.estargz)).toBeLessThan(2 * MiB);
+    await using mounted = await node.containerd.mountOn(chainId(sibling));
+    const expected = expectedTree(siblingLayers, "ours");
+    expect(treeDifferences(expected, readTree(mounted.path))).toEqual([]);
+  });
+
+  test("removing an image frees everything, also before it is complete", async () => {
+    await using node = await startNode("off");
+    const reference = await node.pull(images["zstd-chunked"]);
+    await node.containerd.run(reference, "once", ["md5sum", "/data/small/3"]);
+    await node.containerd.removeImages(reference);
+    await node.waitUntilUnmounted();
+    await waitUntil(() => node.daemon.leftovers().length === 0, "something is left");
+  });
+
+  test("a restart without the registry mounts what was mounted", async () => {
+    await using node = await startNode("off");
+    const reference = await node.pull(images.estargz);
+    const command = ["sh", "-c", "cat /data/text > /dev/null; while :; do sleep 1; done"];
+    await node.containerd.runDetached(reference, "long", command);
+    const hash = sha256(Buffer.from("text ".repeat(1e6))).slice("sha256:".length);
+    const read = (id: string) => node.containerd.exec("long", id, ["sha256sum", "/data/text"]);
+    expect(await read("before")).toStartWith(hash);
+    await node.registry[Symbol.asyncDispose]();
+    await node.daemon.stop();
+    await node.daemon.start();
+    expect(await read("after")).toStartWith(hash);
+    await node.waitUntilConnected();
+    const again = await node.containerd.run(reference, "new", ["sha256sum", "/data/text"]);
+    expect(again).toStartWith(hash);
+    await node.containerd.removeContainer("long");
+  });
+});
+
+describe("lazy images on containerd 1.6", () => {
+  test("are claimed when a kubelet pulls them", async () => {
+    using scratch = scratchFolder("lazy");
+    const layers = [await busyboxLayer(), contentLayer("one")];
+    const image = await lazyImage(scratch.path, "lazy:1", layers, "estargz");
+    await using node = await TestNode.start(containerd16Cri, { lazyBackground: "off" });
+    const reference = node.registry.reference(image);
+    await node.registry.push(image);
+    const { containerd } = node;
+    await pullByCri(containerd.paths.socket, reference);
+    expect(layerBytes(node, image)).toBeLessThan(64 * 1024);
+    const inKubernetes = ["--namespace", "k8s.io"];
+    const run = ["run", "--rm", "--snapshotter", "dedup", reference, "cri", "sha256sum"];
+    const output = await containerd.ctr(...inKubernetes, ...run, "/data/large");
+    expect(output).toStartWith(sha256(large).slice("sha256:".length));
+    const names = await containerd.ctr(...inKubernetes, "images", "ls", "--quiet");
+    await containerd.ctr(...inKubernetes, "images", "rm", "--sync", ...names.trim().split("\n"));
+    await node.waitUntilUnmounted();
+  });
+});
