@@ -33,6 +33,7 @@ import { effectiveCodec } from "./store/chunk-sink.ts";
 import { allLayerIds, endOfPack } from "./store/index-database.ts";
 import { findLayerBlob } from "./store/layer-blobs.ts";
 import { findLazyLayer, lazyPackOfLayer } from "./store/lazy-layers.ts";
+import { deleteLazyPack } from "./store/lazy-pack.ts";
 import type { StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
@@ -162,7 +163,11 @@ function openLayerStore(
     findLazy: (key) => findLazyLayer(root.index, root.paths, key),
     lazyPacksOf: (layerIds) =>
       layerIds.flatMap((layerId) => lazyPackOfLayer(root.index, layerId)?.pack ?? []),
-    letGoOfPacks: (packIds) => lazyLayers.letGo(packIds),
+    letGoOfPacks: async (packIds) => {
+      await lazyLayers.letGo(packIds);
+      // Until then dedupd may have noted beside the deleted pack what had come of it.
+      for (const packId of packIds) deleteLazyPack(root.paths, packId);
+    },
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     onOutdated,
     log,

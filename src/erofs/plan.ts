@@ -44,8 +44,8 @@ export interface PlanOptions {
   /**
    * Files of plain chunks name their device, which takes 8 bytes more for a file. Where images are
    * mounted from files, Linux (6.18) reads what unified addresses refer to page by page, at least
-   * at the start of a file: it compares such an address with one in the device to see whether two
-   * pages follow each other (erofs_fileio_scan_folio() in fs/erofs/fileio.c).
+   * at the start of a file: it seems to compare such an address with one in the device to see
+   * whether two pages follow each other (erofs_fileio_scan_folio() in fs/erofs/fileio.c).
    */
   readonly namesDevices?: boolean;
 }

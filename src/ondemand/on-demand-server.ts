@@ -81,13 +81,14 @@ export class OnDemandServer implements DedupdControl {
   async start(): Promise<void> {
     const { config, log, keeper, onCrash } = this.#options;
     try {
-      const { root, lazy } = config;
+      const { root, lazy, mount } = config;
       this.#current = await chooseBackend(lazy.backend, {
         root,
         log,
         keeper,
         onCrash,
         threads: Math.min(backendThreadsMax, availableParallelism()),
+        mountMethod: mount.method,
         demand: this.#engine.filler.demand,
         prefetchAhead: (window) => this.#engine.filler.readAhead(window),
         reportSuspect: (packId, message) => this.#report("suspect", packId, message),

@@ -55,6 +55,11 @@ function layerBytes(node: TestNode, image: Image): number {
     .reduce((sum, { sentBytes }) => sum + sentBytes, 0);
 }
 
+async function expectTree(node: TestNode, image: Image, layers: readonly Layer[]): Promise<void> {
+  await using mounted = await node.containerd.mountOn(chainId(image));
+  expect(treeDifferences(expectedTree(layers, "ours"), readTree(mounted.path))).toEqual([]);
+}
+
 async function allFetched(node: TestNode): Promise<void> {
   const isComplete = async () => (await node.daemon.stats()).lazy.missing_bytes === 0;
   await waitUntil(isComplete, "content is still missing", 20_000);
@@ -87,12 +92,12 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
       await using node = await startNode("off");
       const image = images[format];
       const reference = await node.pull(image);
-      expect(layerBytes(node, image)).toBeLessThan(256 * 1024);
+      expect(layerBytes(node, image)).toBeLessThan(MiB);
       const output = await node.containerd.run(reference, "first", ["cat", "/data/small/7"]);
       expect(Buffer.byteLength(output)).toBeGreaterThan(0);
       expect(layerBytes(node, image)).toBeLessThan(4 * MiB);
-      await using mounted = await node.containerd.mountOn(chainId(image));
-      expect(treeDifferences(expectedTree(layers, "ours"), readTree(mounted.path))).toEqual([]);
+      await expectTree(node, image, layers);
+      await node.waitUntilUnmounted();
     },
   );
 
@@ -103,6 +108,7 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     const output = await node.containerd.run(reference, "write", ["sh", "-c", script]);
     const expected = sha256(Buffer.concat([large, Buffer.from("more\n")]));
     expect(output).toBe(`${expected.slice("sha256:".length)}  /data/large\n`);
+    await node.waitUntilUnmounted();
   });
 
   test("what was fetched becomes an ordinary layer, which needs no registry", async () => {
@@ -111,10 +117,10 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     await allFetched(node);
     await node.registry[Symbol.asyncDispose]();
     await runCommand(["sh", "-c", "echo 3 > /proc/sys/vm/drop_caches"]);
-    await using mounted = await node.containerd.mountOn(chainId(images.estargz));
-    expect(treeDifferences(expectedTree(layers, "ours"), readTree(mounted.path))).toEqual([]);
+    await expectTree(node, images.estargz, layers);
     const output = await node.containerd.run(reference, "later", ["sha256sum", "/data/large"]);
     expect(output).toStartWith(sha256(large).slice("sha256:".length));
+    await node.waitUntilUnmounted();
   });
 
   test("a sibling fetches only what is new", async () => {
@@ -127,9 +133,8 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     await allFetched(node);
     // The small files are new, some 800 KB; the large one and the text are not.
     expect(layerBytes(node, sibling) - layerBytes(node, images.estargz)).toBeLessThan(2 * MiB);
-    await using mounted = await node.containerd.mountOn(chainId(sibling));
-    const expected = expectedTree(siblingLayers, "ours");
-    expect(treeDifferences(expected, readTree(mounted.path))).toEqual([]);
+    await expectTree(node, sibling, siblingLayers);
+    await node.waitUntilUnmounted();
   });
 
   test("removing an image frees everything, also before it is complete", async () => {
@@ -138,7 +143,8 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     await node.containerd.run(reference, "once", ["md5sum", "/data/small/3"]);
     await node.containerd.removeImages(reference);
     await node.waitUntilUnmounted();
-    await waitUntil(() => node.daemon.leftovers().length === 0, "something is left");
+    const hasNothing = () => node.daemon.leftovers().length === 0;
+    await waitUntil(hasNothing, "something is left");
   });
 
   test("a restart without the registry mounts what was mounted", async () => {
@@ -157,6 +163,7 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     const again = await node.containerd.run(reference, "new", ["sha256sum", "/data/text"]);
     expect(again).toStartWith(hash);
     await node.containerd.removeContainer("long");
+    await node.waitUntilUnmounted();
   });
 });
 
@@ -170,7 +177,7 @@ describe("lazy images on containerd 1.6", () => {
     await node.registry.push(image);
     const { containerd } = node;
     await pullByCri(containerd.paths.socket, reference);
-    expect(layerBytes(node, image)).toBeLessThan(64 * 1024);
+    expect(layerBytes(node, image)).toBeLessThan(MiB / 2);
     const inKubernetes = ["--namespace", "k8s.io"];
     const run = ["run", "--rm", "--snapshotter", "dedup", reference, "cri", "sha256sum"];
     const output = await containerd.ctr(...inKubernetes, ...run, "/data/large");
