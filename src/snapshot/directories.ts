@@ -11,6 +11,8 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { chmod, chown, mkdir, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { SyscallError } from "../../ffi/errno.ts";
+import { spreadSubdirectories } from "../../ffi/inode-flags.ts";
 import { AppError } from "../errors.ts";
 import type { SnapshotKind, TreeWorker } from "./contract.ts";
 
@@ -37,6 +39,7 @@ export class SnapshotDirectories {
     }
     this.path = join(root, "snapshots");
     mkdirSync(this.path, { recursive: true, mode: rootMode });
+    spread(this.path);
   }
 
   upper(id: number): string {
@@ -94,6 +97,21 @@ export class SnapshotDirectories {
 
   listSync(): string[] {
     return readdirSync(this.path);
+  }
+}
+
+/**
+ * Containers have nothing to do with each other, so their files need not lie together. Without a
+ * journal ext4 keeps the inodes of deleted files back for minutes, and looks at all of those in the
+ * block group for each new file (recently_deleted() in fs/ext4/ialloc.c): a container that makes
+ * many files would wait for what the ones before it have deleted.
+ */
+function spread(path: string): void {
+  try {
+    spreadSubdirectories(path);
+  } catch (error) {
+    // Other file systems have no such flag, and need none.
+    if (!(error instanceof SyscallError)) throw error;
   }
 }
 
