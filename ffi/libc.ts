@@ -33,6 +33,7 @@ function openFunctions() {
     mount: { args: ["ptr", "ptr", "ptr", "u64", "ptr"], returns: "i32" },
     openat: { args: ["i32", "ptr", "i32", "u32"], returns: "i32" },
     read: { args: ["i32", "ptr", "u64"], returns: long },
+    readahead: { args: ["i32", "i64", "u64"], returns: long },
     readlinkat: { args: ["i32", "ptr", "ptr", "u64"], returns: long },
     statx: { args: ["i32", "ptr", "i32", "u32", "ptr"], returns: "i32" },
     strerror: { args: ["i32"], returns: "cstring" },
