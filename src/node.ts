@@ -50,7 +50,7 @@ import { WorkerPool } from "./workers.ts";
 const threadIdleMs = 15_000;
 const checkpointIntervalMs = 5_000;
 /** Logs of this size are moved to their databases. */
-const logBytesMax = { snapshots: 4 * MiB, index: 256 * KiB } as const;
+const logBytesMax = { snapshots: 4 * MiB, index: 64 * KiB } as const;
 
 export interface Node {
   readonly paths: StorePaths;
@@ -255,10 +255,11 @@ function imageFilesOf({ paths }: OpenRoot, layer: LayerRow): ImageFiles {
 }
 
 function openLayerStore(
-  { root, builders, rewriter, housekeeper, log }: Surroundings,
+  surroundings: Surroundings,
   mounts: NodeLayerMounts,
   onOutdated: () => void,
 ): NodeLayerStore {
+  const { root, builders, rewriter, housekeeper, log } = surroundings;
   return new NodeLayerStore({
     builders,
     rewriter,
@@ -274,6 +275,8 @@ function openLayerStore(
     findBlob: (key) => findLayerBlob(root.index, root.paths, key),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     onOutdated,
+    // What a pull has written lies twice until then.
+    onIdle: () => void checkpoint(surroundings),
     log,
   });
 }

@@ -49,6 +49,8 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
   /** Gives all snapshots of a layer another one; resolves when that is durable. */
   readonly moveSnapshots: (from: number, to: number) => Promise<void>;
   readonly findBlob: (key: BlobKey) => KnownLayer | undefined;
+  /** Nothing is built any more, for now. */
+  readonly onIdle: () => void;
 }
 
 /** Has a layer built by a worker thread, which keeps it under the number of the job. */
@@ -139,6 +141,7 @@ export class NodeLayerStore implements LayerStore {
     } finally {
       this.counts.running -= 1;
       this.counts.seconds += (performance.now() - startMs) / 1000;
+      if (this.counts.running === 0) this.#options.onIdle();
     }
   }
 

@@ -22,7 +22,7 @@ import { decodeDeviceNumber } from "../erofs/inode-record.ts";
 import { FileTree } from "../erofs/file-tree.ts";
 import type { InodeRef } from "../erofs/inode-table.ts";
 import { holeChunk, type ChunkRef, type FileContent, type Inode } from "../erofs/tree.ts";
-import { effectiveCodec } from "../store/chunk-sink.ts";
+import { chunkUse, effectiveCodec } from "../store/chunk-sink.ts";
 import { findLayer, imageIdentity, type ChunkRow } from "../store/index-database.ts";
 import { contentIndex, openImageFile, PieceReader } from "../store/layer-files.ts";
 import { blockBytes } from "../store/layout.ts";
@@ -174,11 +174,7 @@ class TreeRewriter {
   async #contentOf(path: ByteString, inode: ImageInode): Promise<FileContent> {
     const { sizeBytes } = inode;
     const shape = shapeOf(this.#pieces.piecesOf(inode, path), sizeBytes);
-    if (shape === "inline") {
-      this.#contentBytes += sizeBytes;
-      const bytes = readOwnContent(this.#options.image, inode, 0, sizeBytes);
-      return { kind: "inline", bytes };
-    }
+    if (shape === "inline") return await this.#smallContentOf(inode);
     const { chunkSizeBytes } = shape;
     const count = Math.ceil(sizeBytes / chunkSizeBytes);
     const use = usesOf(shape, count);
@@ -192,6 +188,18 @@ class TreeRewriter {
     }
     const only = count === 1 ? defined(chunks[0], "the only chunk") : chunks;
     return { kind: "chunks", chunkSizeBytes, chunks: only };
+  }
+
+  /** Content that the image holds itself; some of that is a chunk where new content is bundled. */
+  async #smallContentOf(inode: ImageInode): Promise<FileContent> {
+    const { image, sink } = this.#options;
+    const { sizeBytes } = inode;
+    const bytes = readOwnContent(image, inode, 0, sizeBytes);
+    this.#contentBytes += sizeBytes;
+    if (sizeBytes <= sink.inlineBytesMax) return { kind: "inline", bytes };
+    (await sink.space(sizeBytes)).set(bytes);
+    const chunks = sink.put(sizeBytes, chunkUse.whole);
+    return { kind: "chunks", chunkSizeBytes: blockBytes, chunks };
   }
 
   async #store(chunk: ChunkRow, use: ReturnType<typeof usesOf>): Promise<ChunkRef> {
