@@ -14,7 +14,9 @@ const post = (message: ReaderMessage): void => self.postMessage(message);
 
 self.addEventListener("message", (event: MessageEvent<ReaderOptions>) => {
   try {
-    new EventReader(event.data, post).run();
+    const reader = new EventReader(event.data, post);
+    post({ kind: "ready" });
+    reader.run();
     post({ kind: "ended" });
   } catch (error) {
     post({ kind: "ended", reason: describeError(error) });

@@ -13,7 +13,10 @@ import { cancel, makeCancelFlag } from "./util/cancel-flag.ts";
 
 /** What comes from a thread; `reason` where it died. */
 export type ReaderMessage =
-  PassedRead | PassedWindow | { readonly kind: "ended"; readonly reason?: string };
+  | PassedRead
+  | PassedWindow
+  | { readonly kind: "ready" }
+  | { readonly kind: "ended"; readonly reason?: string };
 
 export interface FanotifyReadersOptions extends Omit<
   ReaderOptions,
@@ -31,10 +34,19 @@ export class FanotifyReaders {
   readonly #wake = openWake();
   readonly #running = new Set<Worker>();
   readonly #allEnded = Promise.withResolvers<void>();
+  readonly #ready = Promise.withResolvers<void>();
 
   constructor(options: FanotifyReadersOptions) {
     this.#options = options;
     for (let thread = 0; thread < options.threads; thread++) this.#start(thread);
+  }
+
+  /**
+   * Resolves when events are answered. Before that, this process must read no file that is watched:
+   * the runtime loads threads with the very threads that would wait then.
+   */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
   }
 
   /** Ends the threads, each behind the events it has taken. */
@@ -50,7 +62,8 @@ export class FanotifyReaders {
     const worker = new Worker(new URL("./fanotify-reader.ts", import.meta.url).href);
     this.#running.add(worker);
     worker.addEventListener("message", (event: MessageEvent<ReaderMessage>) => {
-      if (event.data.kind === "ended") this.#end(worker, event.data.reason);
+      if (event.data.kind === "ready") this.#ready.resolve();
+      else if (event.data.kind === "ended") this.#end(worker, event.data.reason);
       else this.#options.pass(event.data);
     });
     worker.addEventListener("error", (event: ErrorEvent) => {

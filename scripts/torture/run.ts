@@ -36,7 +36,7 @@ export interface TortureReport {
   readonly lies: number;
 }
 
-const packIds = [512, 513, 514] as const;
+const packIds = [512, 513, 514, 515, 516, 517] as const;
 const mode: MountMode = { method: "file", directIo: true };
 
 /** @param folder on a disk file system; mounts and processes below it are gone in the end */

@@ -157,6 +157,7 @@ class FanotifyBackend implements LazyBackend {
    * is replaced by the descriptor of an event that we cause ourselves.
    */
   async #silence({ packId, file }: LazyPack): Promise<void> {
+    await this.#readers.ready;
     this.#watches.wantSilent(packId, file);
     await readFile(file, Buffer.alloc(1), 0, 1, 0);
     this.#watches.takeWanted(packId);
