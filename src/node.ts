@@ -9,10 +9,12 @@ import { realtimeNs } from "../ffi/time.ts";
 import type { Config } from "./config/schema.ts";
 import { openBlob } from "./containerd/content-store.ts";
 import type { BlobReader } from "./containerd/contract.ts";
+import { DownloadWatcher } from "./containerd/downloads.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import { AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
-import { type BlobRead, NodeLayerStore } from "./layer/layer-store.ts";
+import type { BlobRead } from "./layer/blob-reads.ts";
+import { NodeLayerStore } from "./layer/layer-store.ts";
 import { Maintenance } from "./layer/maintenance.ts";
 import { Pacer } from "./layer/pacer.ts";
 import type { MkfsResult } from "./mkfs/probe.ts";
@@ -74,6 +76,8 @@ interface Surroundings {
   readonly mounter: WorkerPool;
   /** Conversions. */
   readonly builders: WorkerPool;
+  /** Conversions of what is being downloaded. */
+  readonly earlyBuilders: WorkerPool;
   /** Layers that are built anew, one after the other. */
   readonly rewriter: WorkerPool;
   /** Deletions, figures, checkpoints: what nobody is in a hurry for. */
@@ -158,10 +162,11 @@ function openSurroundings(
   const common = { idleMs: threadIdleMs, configuration, handlers, onCrash };
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
   const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
+  const earlyBuilders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const rewriter = new WorkerPool({ ...common, threadsMax: 1 });
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
-  const pools = [mounter, builders, rewriter, housekeeper];
-  const workers = { mounter, builders, rewriter, housekeeper, pools };
+  const pools = [mounter, builders, earlyBuilders, rewriter, housekeeper];
+  const workers = { mounter, builders, earlyBuilders, rewriter, housekeeper, pools };
   const stopFlag = makeCancelFlag();
   const surroundings = {
     config,
@@ -246,12 +251,13 @@ function imageFilesOf({ paths }: OpenRoot, layer: LayerRow): ImageFiles {
 }
 
 function openLayerStore(
-  { root, builders, rewriter, housekeeper, log }: Surroundings,
+  { root, builders, earlyBuilders, rewriter, housekeeper, log }: Surroundings,
   mounts: NodeLayerMounts,
   onOutdated: () => void,
 ): NodeLayerStore {
   return new NodeLayerStore({
     builders,
+    earlyBuilders,
     rewriter,
     housekeeper,
     allocator: root.allocator,
@@ -305,6 +311,11 @@ function openSnapshotter(
   blobs: BlobReader,
 ): Snapshotter {
   const content = { blobs, containerdRoot: config.containerd.root };
+  const downloads = new DownloadWatcher({
+    containerdRoot: config.containerd.root,
+    onDownload: ({ blob, file }) => layerStore.applyEarly(openBlob(content, blob), file),
+    log,
+  });
   return new Snapshotter({
     root: config.root,
     metadata: root.metadata,
@@ -314,6 +325,7 @@ function openSnapshotter(
     nowNs: realtimeNs,
     conversionEnabled: config.conversion.enabled,
     openBlob: (note) => openBlob(content, note),
+    noteUnpacking: () => downloads.watch(),
     trees: {
       removeTree: (path) => housekeeper.call("removeTree", path),
       syncFilesystem: (path) => housekeeper.call("syncFilesystem", path),
@@ -362,6 +374,7 @@ async function readStatistics(
   return nodeStatistics({
     store,
     conversions: layers.counts,
+    early: layers.earlyCounts,
     mounts: mounts.counts(),
     convertedLayers,
     plainLayers: root.metadata.plainLayers(),

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { EarlyCounts } from "../layer/early-builds.ts";
 import type { ConversionCounts } from "../layer/layer-store.ts";
 import type { StoreStatistics } from "../store/statistics.ts";
 import { version } from "../version.ts";
@@ -31,12 +32,14 @@ export interface NodeStatistics {
   /** Logical bytes for each stored byte; 0 where nothing is stored. */
   readonly dedup_ratio: number;
   readonly conversions: ConversionCounts;
+  readonly early: EarlyCounts;
   readonly mounts: { readonly file: number; readonly loop: number };
 }
 
 export interface StatisticsSources {
   readonly store: StoreStatistics;
   readonly conversions: ConversionCounts;
+  readonly early: EarlyCounts;
   readonly mounts: { readonly file: number; readonly loop: number };
   readonly convertedLayers: number;
   readonly plainLayers: readonly PlainLayer[];
@@ -46,7 +49,7 @@ export interface StatisticsSources {
 const plainLayersShownMax = 100;
 
 export function nodeStatistics(sources: StatisticsSources): NodeStatistics {
-  const { store, conversions, mounts, convertedLayers, plainLayers } = sources;
+  const { store, conversions, early, mounts, convertedLayers, plainLayers } = sources;
   const { logicalBytes, storedBytes } = store;
   return {
     version,
@@ -62,6 +65,7 @@ export function nodeStatistics(sources: StatisticsSources): NodeStatistics {
     saved_bytes: logicalBytes - storedBytes,
     dedup_ratio: storedBytes === 0 ? 0 : logicalBytes / storedBytes,
     conversions: { ...conversions },
+    early: { ...early },
     mounts,
   };
 }

@@ -22,7 +22,7 @@ import type { Labels, SnapshotInfo } from "./contract.ts";
 /** Of a snapshot that is to lie on another one: the chain ID of that. */
 const parentChainLabel = "containerd.io/snapshot/parent-chain-id";
 /** Of a snapshot that a layer is unpacked to (core/snapshots/snapshotter.go). */
-const targetLabel = "containerd.io/snapshot.ref";
+export const targetLabel = "containerd.io/snapshot.ref";
 
 /** Whether an active snapshot without a parent will get one when it is committed. */
 export function isDetached({ labels, parent }: { labels: Labels; parent: string }): boolean {

@@ -1,0 +1,150 @@
+/**
+ * Which layers containerd is downloading: as files in its content store, before they are blobs.
+ *
+ * A download ("ingest") is a folder of the content store that holds what of the blob is there in
+ * `data`, the name of the download in `ref` and the size of the blob in `total`; at the end `data`
+ * is renamed to the blob's own name (plugins/content/local/store.go, writer.go).
+ *
+ * @module
+ */
+import { type FSWatcher, readdirSync, readFileSync, watch } from "node:fs";
+import { join } from "node:path";
+import { describeError } from "../errors.ts";
+import type { BlobNote } from "../snapshot/contract.ts";
+import type { Logger } from "../util/logger.ts";
+import { ingestFolder } from "./content-store.ts";
+
+export interface LayerDownload {
+  readonly blob: BlobNote;
+  /** The part of the blob that is there. */
+  readonly file: string;
+}
+
+/**
+ * `<namespace>/<number>/<name>` (core/metadata/content.go), the name of a layer's blob being its
+ * digest with a prefix (core/remotes/handlers.go).
+ */
+const layerRef = /^([^/]+)\/[0-9]+\/layer-(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
+
+/** Its folder appears before its name and its size are in it. */
+const settleMs = 5;
+const looksMax = 20;
+/** Nobody unpacks layers any more. */
+const idleMs = 60_000;
+
+export interface DownloadWatcherOptions {
+  readonly containerdRoot: string;
+  readonly onDownload: (download: LayerDownload) => void;
+  readonly log: Logger;
+}
+
+export class DownloadWatcher {
+  readonly #options: DownloadWatcherOptions;
+  readonly #folder: string;
+  /** By folder, how often it was looked at in vain; undefined once it is known what it is. */
+  readonly #looks = new Map<string, number | undefined>();
+  #watcher: FSWatcher | undefined;
+  #idleTimer: Timer | undefined;
+  #scanTimer: Timer | undefined;
+
+  constructor(options: DownloadWatcherOptions) {
+    this.#options = options;
+    this.#folder = ingestFolder(options.containerdRoot);
+  }
+
+  /** To be called when a layer is about to be unpacked: watches from now on for a while. */
+  watch(): void {
+    this.#stayAwake();
+    if (this.#watcher !== undefined) return;
+    try {
+      const watcher = watch(this.#folder, () => this.#scanLater());
+      watcher.on("error", (error) => this.#giveUp(error));
+      this.#watcher = watcher;
+    } catch (error) {
+      this.#giveUp(error);
+      return;
+    }
+    this.#scanLater();
+  }
+
+  close(): void {
+    clearTimeout(this.#idleTimer);
+    clearTimeout(this.#scanTimer);
+    this.#scanTimer = undefined;
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    this.#looks.clear();
+  }
+
+  #stayAwake(): void {
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = setTimeout(() => {
+      if (this.#looks.size > 0) this.#stayAwake();
+      else this.close();
+    }, idleMs);
+    this.#idleTimer.unref();
+  }
+
+  /** Layers are built when they are there, as always. */
+  #giveUp(error: unknown): void {
+    const fields = { folder: this.#folder, reason: describeError(error) };
+    this.#options.log.debug(fields, "downloads of containerd cannot be watched");
+    this.close();
+  }
+
+  #scanLater(): void {
+    if (this.#scanTimer !== undefined) return;
+    this.#scanTimer = setTimeout(() => {
+      this.#scanTimer = undefined;
+      this.#scan();
+    }, settleMs);
+    this.#scanTimer.unref();
+  }
+
+  #scan(): void {
+    const names = this.#list();
+    const present = new Set(names);
+    for (const name of this.#looks.keys()) if (!present.has(name)) this.#looks.delete(name);
+    let isComplete = true;
+    for (const name of names) {
+      const looks = this.#looks.has(name) ? this.#looks.get(name) : 0;
+      if (looks === undefined) continue;
+      const isKnown = this.#look(name) || looks + 1 === looksMax;
+      this.#looks.set(name, isKnown ? undefined : looks + 1);
+      isComplete &&= isKnown;
+    }
+    if (!isComplete) this.#scanLater();
+  }
+
+  #list(): string[] {
+    try {
+      return readdirSync(this.#folder);
+    } catch (error) {
+      this.#giveUp(error);
+      return [];
+    }
+  }
+
+  /** False where not all of it is there yet. */
+  #look(name: string): boolean {
+    const folder = join(this.#folder, name);
+    const ref = readText(join(folder, "ref"));
+    if (ref === "") return false;
+    const [, namespace, digest] = layerRef.exec(ref) ?? [];
+    if (digest === undefined) return true;
+    const total = readText(join(folder, "total"));
+    if (!/^[1-9][0-9]{0,14}$/.test(total)) return false;
+    const blob = { digest, sizeBytes: Number(total), namespace };
+    this.#options.onDownload({ blob, file: join(folder, "data") });
+    return true;
+  }
+}
+
+/** Empty where there is nothing to read. */
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
