@@ -120,12 +120,14 @@ export async function openNode(
   const mounts = await openMounts(surroundings);
   let maintenance: Maintenance | undefined;
   layers = openLayerStore(surroundings, mounts, () => maintenance?.compactLater());
-  const snapshotter = openSnapshotter(surroundings, mounts, layers, blobs);
+  const downloads = openDownloads(surroundings, layers, blobs);
+  const snapshotter = openSnapshotter(surroundings, mounts, layers, blobs, downloads);
   const adoption = await mounts.adopt(mountEntries(), snapshotter.layersInUse());
   log.info(adoption, "mounts taken over");
   opened.defer(() => mounts.shutdown());
   const store = layers;
   opened.defer(() => store.close());
+  opened.defer(() => downloads?.close());
   opened.defer(() => snapshotter.close());
   await recoverStore(surroundings, layers);
   maintenance = openMaintenance(surroundings, layers, pacer);
@@ -304,18 +306,30 @@ function openMaintenance(
   });
 }
 
+/** Undefined where nobody would apply what is built early. */
+function openDownloads(
+  { config, log }: Surroundings,
+  layers: NodeLayerStore,
+  blobs: BlobReader,
+): DownloadWatcher | undefined {
+  const { conversion, diff, containerd } = config;
+  if (!conversion.enabled || !diff.enabled || !diff.early) return undefined;
+  const content = { blobs, containerdRoot: containerd.root };
+  return new DownloadWatcher({
+    containerdRoot: containerd.root,
+    onDownload: ({ blob, file }) => layers.applyEarly(openBlob(content, blob), file),
+    log,
+  });
+}
+
 function openSnapshotter(
   { config, root, log, housekeeper }: Surroundings,
   mounts: NodeLayerMounts,
   layerStore: NodeLayerStore,
   blobs: BlobReader,
+  downloads: DownloadWatcher | undefined,
 ): Snapshotter {
   const content = { blobs, containerdRoot: config.containerd.root };
-  const downloads = new DownloadWatcher({
-    containerdRoot: config.containerd.root,
-    onDownload: ({ blob, file }) => layerStore.applyEarly(openBlob(content, blob), file),
-    log,
-  });
   return new Snapshotter({
     root: config.root,
     metadata: root.metadata,
@@ -325,7 +339,7 @@ function openSnapshotter(
     nowNs: realtimeNs,
     conversionEnabled: config.conversion.enabled,
     openBlob: (note) => openBlob(content, note),
-    noteUnpacking: () => downloads.watch(),
+    noteUnpacking: () => downloads?.watch(),
     trees: {
       removeTree: (path) => housekeeper.call("removeTree", path),
       syncFilesystem: (path) => housekeeper.call("syncFilesystem", path),

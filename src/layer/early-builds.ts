@@ -124,7 +124,7 @@ export class EarlyBuilds {
 
   /** Resolves when nothing is under way any more. */
   async close(): Promise<void> {
-    const layers = [...this.#builds.values()].map(({ layer }) => layer);
+    const layers = [...this.#builds.values()].flatMap(({ layer }) => layer ?? []);
     this.dismiss();
     await Promise.all(layers);
   }
