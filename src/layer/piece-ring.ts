@@ -6,6 +6,7 @@
  * @module
  */
 
+import { freeBytes } from "../util/free-bytes.ts";
 import { noteWork } from "../util/garbage.ts";
 
 export type SharedBytes = Uint8Array<SharedArrayBuffer>;
@@ -88,6 +89,7 @@ export class PieceFiller {
         index = undefined;
         end = 0;
       }
+      freeBytes(piece);
     }
     if (index !== undefined) this.#handOver(index, end);
   }

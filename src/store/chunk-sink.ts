@@ -266,7 +266,7 @@ export class ChunkSink implements AsyncDisposable {
     return encodeChunk(codec, this.#paddedOf(chunk), sizeBytes).then(({ extents, pieces }) => {
       if (extents !== null || raw === undefined) return this.#chunkWrite(ref, extents, pieces);
       this.#useKnown(ref, raw);
-      return { pieces: [], settle: () => undefined };
+      return { pieces: [], ownsPieces: false, settle: () => undefined };
     });
   }
 
@@ -280,7 +280,7 @@ export class ChunkSink implements AsyncDisposable {
     const encoding = extents === null ? 0 : (this.#codec?.algorithm ?? 0);
     const settle = (block: number) =>
       table.settle(ref, { place: placeOf(block), encoding, blocks, extents }, "written");
-    return { pieces, settle };
+    return { pieces, ownsPieces: extents !== null, settle };
   }
 
   async #bundleWrite({ content, members }: FullBundle): Promise<PendingWrite> {
@@ -302,7 +302,7 @@ export class ChunkSink implements AsyncDisposable {
         table.settle(ref, { place: placeOf(block, offsetBytes), ...member }, "written");
       }
     };
-    return { pieces: [piece], settle };
+    return { pieces: [piece], ownsPieces: true, settle };
   }
 
   #paddedOf({ offset, sizeBytes }: StagedChunk): Uint8Array {
