@@ -17,7 +17,7 @@ export const statsCommand = defineCommand({
 });
 
 function printStatistics(statistics: NodeStatistics): void {
-  const { layers, images, chunks, conversions, mounts } = statistics;
+  const { layers, images, chunks, conversions, early, mounts } = statistics;
   const saved = statistics.saved_bytes / Math.max(1, statistics.logical_bytes);
   printTable([
     ["layers", `${layers.converted} converted, ${layers.plain} plain`],
@@ -32,6 +32,7 @@ function printStatistics(statistics: NodeStatistics): void {
       `${conversions.done} done, ${conversions.skipped} skipped, ${conversions.failed} failed, ` +
         `${conversions.running} running, ${conversions.seconds.toFixed(1)} s`,
     ],
+    ["early", `${early.started} started, ${early.used} used, ${early.dropped} dropped`],
     ["mounts", `${mounts.file} by file, ${mounts.loop} by loop device`],
   ]);
   for (const layer of layers.plain_layers) printLine(`plain: ${layer.name}: ${layer.reason}`);

@@ -26,9 +26,9 @@ export interface LayerDownload {
  */
 const layerRef = /^([^/]+)\/[0-9]+\/layer-(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
-/** Its folder appears before its name and its size are in it. */
-const settleMs = 5;
-const looksMax = 20;
+/** Its folder appears before its name and its size are in it; looked at ever more seldom. */
+const lookMsMin = 5;
+const lookMsMax = 1000;
 /** Nobody unpacks layers any more. */
 const idleMs = 60_000;
 
@@ -41,8 +41,8 @@ export interface DownloadWatcherOptions {
 export class DownloadWatcher {
   readonly #options: DownloadWatcherOptions;
   readonly #folder: string;
-  /** By folder, how often it was looked at in vain; undefined once it is known what it is. */
-  readonly #looks = new Map<string, number | undefined>();
+  /** The folders that are there, and whether it is known what they are. */
+  readonly #seen = new Map<string, boolean>();
   #watcher: FSWatcher | undefined;
   #idleTimer: Timer | undefined;
   #scanTimer: Timer | undefined;
@@ -57,14 +57,14 @@ export class DownloadWatcher {
     this.#stayAwake();
     if (this.#watcher !== undefined) return;
     try {
-      const watcher = watch(this.#folder, () => this.#scanLater());
+      const watcher = watch(this.#folder, () => this.#scanAfter(lookMsMin));
       watcher.on("error", (error) => this.#giveUp(error));
       this.#watcher = watcher;
     } catch (error) {
       this.#giveUp(error);
       return;
     }
-    this.#scanLater();
+    this.#scanAfter(lookMsMin);
   }
 
   close(): void {
@@ -73,13 +73,13 @@ export class DownloadWatcher {
     this.#scanTimer = undefined;
     this.#watcher?.close();
     this.#watcher = undefined;
-    this.#looks.clear();
+    this.#seen.clear();
   }
 
   #stayAwake(): void {
     clearTimeout(this.#idleTimer);
     this.#idleTimer = setTimeout(() => {
-      if (this.#looks.size > 0) this.#stayAwake();
+      if (this.#seen.size > 0) this.#stayAwake();
       else this.close();
     }, idleMs);
     this.#idleTimer.unref();
@@ -92,28 +92,21 @@ export class DownloadWatcher {
     this.close();
   }
 
-  #scanLater(): void {
-    if (this.#scanTimer !== undefined) return;
-    this.#scanTimer = setTimeout(() => {
-      this.#scanTimer = undefined;
-      this.#scan();
-    }, settleMs);
+  #scanAfter(delayMs: number): void {
+    clearTimeout(this.#scanTimer);
+    this.#scanTimer = setTimeout(() => this.#scan(delayMs), delayMs);
     this.#scanTimer.unref();
   }
 
-  #scan(): void {
+  #scan(delayMs: number): void {
     const names = this.#list();
     const present = new Set(names);
-    for (const name of this.#looks.keys()) if (!present.has(name)) this.#looks.delete(name);
-    let isComplete = true;
+    for (const name of this.#seen.keys()) if (!present.has(name)) this.#seen.delete(name);
     for (const name of names) {
-      const looks = this.#looks.has(name) ? this.#looks.get(name) : 0;
-      if (looks === undefined) continue;
-      const isKnown = this.#look(name) || looks + 1 === looksMax;
-      this.#looks.set(name, isKnown ? undefined : looks + 1);
-      isComplete &&= isKnown;
+      if (this.#seen.get(name) !== true) this.#seen.set(name, this.#look(name));
     }
-    if (!isComplete) this.#scanLater();
+    const isComplete = [...this.#seen.values()].every((isKnown) => isKnown);
+    if (!isComplete) this.#scanAfter(Math.min(2 * delayMs, lookMsMax));
   }
 
   #list(): string[] {
@@ -133,7 +126,8 @@ export class DownloadWatcher {
     const [, namespace, digest] = layerRef.exec(ref) ?? [];
     if (digest === undefined) return true;
     const total = readText(join(folder, "total"));
-    if (!/^[1-9][0-9]{0,14}$/.test(total)) return false;
+    if (total === "") return false;
+    if (!/^[1-9][0-9]{0,14}$/.test(total)) return true;
     const blob = { digest, sizeBytes: Number(total), namespace };
     this.#options.onDownload({ blob, file: join(folder, "data") });
     return true;

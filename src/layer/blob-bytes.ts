@@ -11,7 +11,7 @@ import { readSync } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { AppError } from "../errors.ts";
 import { KiB, MiB } from "../util/bytes.ts";
-import { GrowingFile, type GrowthLimits } from "./growing-file.ts";
+import { downloadEnded, GrowingFile, type GrowthLimits } from "./growing-file.ts";
 
 /**
  * The decoder hands out pieces as large as those it gets, each a buffer of its own that stays until
@@ -61,7 +61,10 @@ export class BlobBytes implements AsyncDisposable {
     this.#pieces = this.#readAll();
   }
 
-  /** Rejects with `data_loss` where there is a file of another size than the blob's. */
+  /**
+   * Rejects with `data_loss` where there is a file of another size than the blob's, with
+   * `cancelled` where there is nothing of a download.
+   */
   static async open(blob: BlobSource, elsewhere: ReadElsewhere): Promise<BlobBytes> {
     const { download } = blob;
     const growing = download && (await openFile(download.file));
@@ -69,6 +72,7 @@ export class BlobBytes implements AsyncDisposable {
       return new BlobBytes(blob, growing, elsewhere, new GrowingFile(growing.fd, download));
     }
     const file = await openFile(blob.file);
+    if (file === undefined && download !== undefined) throw downloadEnded("was given up");
     if (file === undefined) return new BlobBytes(blob, undefined, elsewhere);
     const { size } = await file.stat();
     if (size === blob.sizeBytes) return new BlobBytes(blob, file, elsewhere);

@@ -3,7 +3,7 @@
  *
  * An early build is a wager: nothing depends on it, and whatever goes wrong with it is forgotten,
  * since Apply builds the layer then as if there had been none. What it builds waits for Apply as a
- * published layer that no snapshot has. So it costs no memory, and is deleted when nobody comes for
+ * published layer that no snapshot has. So it takes no memory, and is deleted when nobody comes for
  * it, by the next start at the latest.
  *
  * @module
@@ -26,13 +26,13 @@ export interface EarlyCounts {
   started: number;
   /** Of them, those whose layer became Apply's. */
   used: number;
-  /** Of them, those that failed, or that nobody could use. */
+  /** Of them, those that failed, or whose layer nobody came for or could use. */
   dropped: number;
 }
 
 export interface EarlyBuildsOptions {
-  /** Builds at the same time. */
-  readonly slots: number;
+  /** Layers built at the same time, those of Apply included; one is left for the next Apply. */
+  readonly workers: number;
   /** Whether the layer is there already. */
   readonly isKnown: (blob: LayerBlob) => boolean;
   /** Builds the layer, protected. */
@@ -43,27 +43,25 @@ export interface EarlyBuildsOptions {
   readonly log: Logger;
 }
 
+/** Undefined where it could not be built; never rejects. */
+type EarlyLayer = Promise<BlobLayer | undefined>;
+
 /** What Apply gets of an early build. Disposing of it gives up what was not taken. */
 export interface EarlyClaim extends Disposable {
-  /** Undefined where there is none; never rejects. */
-  readonly layer: Promise<BlobLayer | undefined>;
+  readonly layer: EarlyLayer;
   /** The layer is what Apply wants. */
   take(): void;
 }
-
-const noClaim: EarlyClaim = {
-  layer: Promise.resolve(undefined),
-  take: () => undefined,
-  [Symbol.dispose]: () => undefined,
-};
 
 interface EarlyBuild {
   readonly blob: DownloadedBlob;
   readonly abort: AbortController;
   /** Undefined until it has begun. */
-  layer: Promise<BlobLayer | undefined> | undefined;
+  layer?: EarlyLayer;
+  /** It is under way, and Apply has not come for it. */
+  isAhead: boolean;
   /** Runs while a layer waits for its Apply. */
-  timer: Timer | undefined;
+  timer?: Timer;
 }
 
 export class EarlyBuilds {
@@ -71,22 +69,25 @@ export class EarlyBuilds {
   readonly #options: EarlyBuildsOptions;
   /** By digest, in the order they came; those that Apply came for are not among them. */
   readonly #builds = new Map<string, EarlyBuild>();
-  #running = 0;
+  /** Builds under way that Apply has not come for. */
+  #ahead = 0;
+  /** Applies under way. */
+  #applying = 0;
   #isWanted = true;
 
   constructor(options: EarlyBuildsOptions) {
     this.#options = options;
   }
 
-  /** Has the layer of a blob built when there is a free slot. */
+  /** Has the layer of a blob built while it grows in `file`, when there is a free worker. */
   offer(blob: LayerBlob, file: string): void {
     if (!this.#isWanted || this.#builds.has(blob.digest)) return;
     if (this.#builds.size >= waitingMax) return;
+    const download = { file, isOver: makeCancelFlag() };
     this.#builds.set(blob.digest, {
-      blob: { ...blob, download: { file, isOver: makeCancelFlag() } },
+      blob: { ...blob, download },
       abort: new AbortController(),
-      layer: undefined,
-      timer: undefined,
+      isAhead: false,
     });
     this.#startNext();
   }
@@ -99,73 +100,90 @@ export class EarlyBuilds {
   claim(digest: string, signal: AbortSignal): EarlyClaim {
     this.#isWanted = true;
     const build = this.#forget(digest);
-    if (build?.layer === undefined) return noClaim;
-    this.#startNext();
-    const abort = (): void => build.abort.abort();
-    cancel(build.blob.download.isOver);
+    const abort = (): void => build?.abort.abort();
+    if (build !== undefined) cancel(build.blob.download.isOver);
     signal.addEventListener("abort", abort);
     if (signal.aborted) abort();
+    this.#applying += 1;
+    this.#startNext();
     let isTaken = false;
     return {
-      layer: build.layer,
+      layer: build?.layer ?? Promise.resolve(undefined),
       take: () => (isTaken = true),
       [Symbol.dispose]: () => {
         signal.removeEventListener("abort", abort);
-        void this.#end(build, () => isTaken);
+        this.#applying -= 1;
+        void this.#end(build, isTaken);
+        this.#startNext();
       },
     };
   }
 
-  /** Forgets all there is: containerd has its layers unpacked by somebody else. */
-  dismiss(): void {
+  /** Begins nothing until the next Apply: containerd has its layers unpacked by somebody else. */
+  standDown(): void {
     this.#isWanted = false;
-    for (const digest of this.#builds.keys()) this.#drop(digest);
+    for (const [digest, { layer }] of this.#builds) if (layer === undefined) this.#forget(digest);
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Gives up what is under way and what waits; resolves when nothing is under way any more. */
   async close(): Promise<void> {
+    this.standDown();
     const layers = [...this.#builds.values()].flatMap(({ layer }) => layer ?? []);
-    this.dismiss();
+    for (const digest of this.#builds.keys()) this.#drop(digest);
     await Promise.all(layers);
   }
 
   #forget(digest: string): EarlyBuild | undefined {
     const build = this.#builds.get(digest);
-    clearTimeout(build?.timer);
+    if (build === undefined) return undefined;
+    clearTimeout(build.timer);
     this.#builds.delete(digest);
+    this.#leave(build);
     return build;
+  }
+
+  #leave(build: EarlyBuild): void {
+    if (build.isAhead) this.#ahead -= 1;
+    build.isAhead = false;
   }
 
   #drop(digest: string): void {
     const build = this.#forget(digest);
-    if (build?.layer === undefined) return;
+    if (build === undefined) return;
     cancel(build.blob.download.isOver);
     build.abort.abort();
-    void this.#end(build, () => false);
+    void this.#end(build, false);
   }
 
-  async #end({ layer }: EarlyBuild, isUsed: () => boolean): Promise<void> {
-    const built = await layer;
-    if (built === undefined) return;
-    this.counts[isUsed() ? "used" : "dropped"] += 1;
-    this.#options.end(built.layerId, isUsed());
+  async #end(build: EarlyBuild | undefined, isUsed: boolean): Promise<void> {
+    const layer = await build?.layer;
+    if (layer === undefined) return;
+    this.counts[isUsed ? "used" : "dropped"] += 1;
+    this.#options.end(layer.layerId, isUsed);
+  }
+
+  #hasRoom(): boolean {
+    const { workers } = this.#options;
+    return this.#ahead + this.#applying < workers && this.#ahead < Math.max(1, workers - 1);
   }
 
   #startNext(): void {
-    let ahead = 0;
-    for (const [digest, build] of this.#builds) {
-      if (this.#running >= this.#options.slots || ahead >= aheadMax) return;
-      if (build.layer === undefined && this.#options.isKnown(build.blob)) this.#forget(digest);
-      else ahead += 1;
-      if (this.#builds.has(digest)) build.layer ??= this.#run(digest, build);
+    for (const [digest, build] of [...this.#builds].slice(0, aheadMax)) {
+      if (!this.#hasRoom()) return;
+      build.layer ??= this.#run(digest, build);
     }
   }
 
   async #run(digest: string, build: EarlyBuild): Promise<BlobLayer | undefined> {
-    const { keptMs: waitsMs = keptMs, log } = this.#options;
-    this.#running += 1;
-    this.counts.started += 1;
+    const { isKnown, keptMs: waitsMs = keptMs, log } = this.#options;
+    this.#ahead += 1;
+    build.isAhead = true;
     try {
+      if (isKnown(build.blob)) {
+        this.#forget(digest);
+        return undefined;
+      }
+      this.counts.started += 1;
       const layer = await this.#options.build(build.blob, build.abort.signal);
       if (this.#builds.get(digest) !== build) return layer;
       build.timer = setTimeout(() => this.#drop(digest), waitsMs);
@@ -178,7 +196,7 @@ export class EarlyBuilds {
       log.debug(fields, `layer ${digest} is not built before it is applied`);
       return undefined;
     } finally {
-      this.#running -= 1;
+      this.#leave(build);
       this.#startNext();
     }
   }

@@ -41,18 +41,18 @@ export class GrowingFile {
     let grownMs = performance.now();
     for (let waitMs = waitMsMin; this.#sizeBytes < sizeBytes; waitMs *= 2) {
       const { size, nlink } = fstatSync(this.#descriptor);
-      if (size < this.#sizeBytes) throw ended("begins anew");
+      if (size < this.#sizeBytes) throw downloadEnded("begins anew");
       if (size > this.#sizeBytes) grownMs = performance.now();
       this.#sizeBytes = size;
       if (size >= sizeBytes) return;
-      if (nlink === 0) throw ended("was given up");
-      if (isCancelled(this.#isOver)) throw ended("is not waited for any more");
-      if (performance.now() - grownMs > this.#stallMs) throw ended("stands still");
+      if (nlink === 0) throw downloadEnded("was given up");
+      if (isCancelled(this.#isOver)) throw downloadEnded("is not waited for any more");
+      if (performance.now() - grownMs > this.#stallMs) throw downloadEnded("stands still");
       await sleep(Math.min(waitMs, waitMsMax));
     }
   }
 }
 
-function ended(problem: string): AppError {
+export function downloadEnded(problem: string): AppError {
   return new AppError("cancelled", `The download ${problem}`);
 }

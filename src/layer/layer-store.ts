@@ -88,7 +88,7 @@ export class NodeLayerStore implements LayerStore {
     const isProtected = (layerId: number) => this.#protected.has(layerId);
     this.#deleter = new LayerDeleter({ ...options, lock: this.#lock, isProtected });
     this.#early = new EarlyBuilds({
-      slots: options.earlyBuilders.threadsMax,
+      workers: options.builders.threadsMax,
       isKnown: (blob) => options.findBlob(keyOf(blob, this.#earlyBase)) !== undefined,
       build: (blob, signal) => this.#buildEarly(blob, signal),
       end: (layerId, isUsed) => {
@@ -104,7 +104,7 @@ export class NodeLayerStore implements LayerStore {
   }
 
   async convert(directory: string, label: string): Promise<ConvertedLayer> {
-    this.#early.dismiss();
+    this.#early.standDown();
     const start: StartBuild<void> = (thread, job) =>
       thread.call("buildFromDirectory", { job, directory });
     const { layer } = await this.#build(label, start, this.#options.builders);

@@ -31,7 +31,7 @@ import { type PendingWrite, type ReserveBlocks, WriteQueue } from "./write-queue
 
 const stagingBytesMin = 4 * MiB;
 /** One is filled while the others are compressed and written. */
-const stagingBuffersMax = 3;
+const stagingBuffersMax = 2;
 /** With smaller chunks each would be its own extent: what compression saves is lost to blocks. */
 const compressedChunkBytesMin = 2 * bundledBytesMax;
 const sha256Bytes = 32;

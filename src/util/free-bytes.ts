@@ -11,6 +11,6 @@
  */
 export function freeBytes(bytes: Uint8Array): void {
   const { buffer } = bytes;
-  // Moving the content to a buffer of no size frees the old one (ECMA-262, ArrayBufferCopyAndDetach).
+  // To a buffer of no size: that frees the old one (ECMA-262, ArrayBufferCopyAndDetach).
   if (buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength) buffer.transfer(0);
 }
