@@ -30,7 +30,7 @@ import type { PackWriter } from "./pack-writer.ts";
 import { type PendingWrite, type ReserveBlocks, WriteQueue } from "./write-queue.ts";
 
 const stagingBytesMin = 4 * MiB;
-/** One is filled while the others are compressed and written. */
+/** One is filled while the other is compressed and written. */
 const stagingBuffersMax = 2;
 /** With smaller chunks each would be its own extent: what compression saves is lost to blocks. */
 const compressedChunkBytesMin = 2 * bundledBytesMax;

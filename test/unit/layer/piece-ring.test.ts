@@ -45,7 +45,7 @@ describe("PieceFiller", () => {
     expect(await rejection(filler.take())).toMatchObject({ code: "data_loss" });
   });
 
-  test("serves those who ask ahead in the order they came, and all of them at the end", async () => {
+  test("serves those who ask ahead in the order they came, and all at the end", async () => {
     const filler = new PieceFiller(failing(), makeBuffers(2));
     const asked = [filler.take(), filler.take(), filler.take()];
     expect(await asked[0]).toEqual({ index: 0, lengthBytes: 8 });
