@@ -7,10 +7,11 @@
  *
  * @module
  */
-import { type FSWatcher, readdirSync, readFileSync, watch } from "node:fs";
+import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from "node:fs";
 import { join } from "node:path";
 import { describeError } from "../errors.ts";
 import type { BlobNote } from "../snapshot/contract.ts";
+import { KiB } from "../util/bytes.ts";
 import type { Logger } from "../util/logger.ts";
 import { ingestFolder } from "./content-store.ts";
 
@@ -29,8 +30,12 @@ const layerRef = /^([^/]+)\/[0-9]+\/layer-(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{1
 /** Its folder appears before its name and its size are in it; looked at ever more seldom. */
 const lookMsMin = 5;
 const lookMsMax = 1000;
-/** Nobody unpacks layers any more. */
-const idleMs = 60_000;
+/** So long after a layer was about to be unpacked, the downloads of those above it may begin. */
+const watchedMs = 600_000;
+/** What has not grown for so long was given up, and may be gone on with. */
+const staleMs = 10_000;
+/** Of a name or a number. */
+const textBytesMax = 4 * KiB;
 
 export interface DownloadWatcherOptions {
   readonly containerdRoot: string;
@@ -78,10 +83,7 @@ export class DownloadWatcher {
 
   #stayAwake(): void {
     clearTimeout(this.#idleTimer);
-    this.#idleTimer = setTimeout(() => {
-      if (this.#seen.size > 0) this.#stayAwake();
-      else this.close();
-    }, idleMs);
+    this.#idleTimer = setTimeout(() => this.close(), watchedMs);
     this.#idleTimer.unref();
   }
 
@@ -128,16 +130,26 @@ export class DownloadWatcher {
     const total = readText(join(folder, "total"));
     if (total === "") return false;
     if (!/^[1-9][0-9]{0,14}$/.test(total)) return true;
-    const blob = { digest, sizeBytes: Number(total), namespace };
-    this.#options.onDownload({ blob, file: join(folder, "data") });
+    const file = join(folder, "data");
+    if (!isWritten(file)) return false;
+    this.#options.onDownload({ blob: { digest, sizeBytes: Number(total), namespace }, file });
     return true;
+  }
+}
+
+/** Whether somebody has written to the file just now. */
+function isWritten(path: string): boolean {
+  try {
+    return Date.now() - statSync(path).mtimeMs < staleMs;
+  } catch {
+    return false;
   }
 }
 
 /** Empty where there is nothing to read. */
 function readText(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return statSync(path).size > textBytesMax ? "" : readFileSync(path, "utf8");
   } catch {
     return "";
   }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { waitUntil } from "../../../scripts/lib/process.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
@@ -84,12 +84,23 @@ describe("DownloadWatcher", () => {
     await waitUntil(() => fixture.found.some((found) => found.file === file), "it is found");
   });
 
+  test("waits until a download that was given up goes on", async () => {
+    using fixture = new Fixture();
+    const old = fixture.download("old");
+    utimesSync(old.file, 0, 0);
+    fixture.watcher.watch();
+    expect(await fixture.findAllBefore()).toEqual([]);
+    old.reach(500);
+    await waitUntil(() => fixture.found.some(({ file }) => file === old.file), "it is found");
+  });
+
   test.each([
     ["a configuration", { ref: `default/1/config-sha256:${"a".repeat(64)}` }],
     ["a name without a namespace", { ref: `layer-sha256:${"a".repeat(64)}` }],
     ["a digest that is none", { ref: "default/1/layer-sha256:../../etc/passwd" }],
     ["a size of nothing", { total: "0" }],
     ["a size that is none", { total: "many" }],
+    ["a name beyond all bounds", { ref: "x".repeat(10_000) }],
     ["a size beyond all bounds", { total: "1".repeat(16) }],
   ])("passes over %s", async (_, options) => {
     using fixture = new Fixture();
