@@ -63,6 +63,7 @@ class ThreadedTarStream implements TarStream {
   readonly #decoder: DecoderThread;
   readonly #hasher: DecoderThread;
   readonly #pieces: AsyncGenerator<Uint8Array, void>;
+  #hashFailure: { readonly reason: unknown } | undefined;
 
   constructor(read: ReadElsewhere) {
     this.#buffers = Array.from(
@@ -106,23 +107,35 @@ class ThreadedTarStream implements TarStream {
     }
   }
 
+  /**
+   * A message to another thread and back takes about as long as a buffer does. So all buffers are
+   * asked for ahead, and each is hashed while the next ones are looked at.
+   */
   async *#takeAll(): AsyncGenerator<Uint8Array, void> {
-    let next = this.#take();
-    for (let filled = await next; filled !== undefined; filled = await next) {
+    const asked = this.#buffers.map(() => this.#take());
+    for (let filled = await asked.shift(); filled !== undefined; filled = await asked.shift()) {
+      asked.push(this.#take());
       const { index, lengthBytes } = filled;
-      const hashed = this.#hasher.call("update", filled);
-      // Asked for ahead: the decoder answers between two pieces that it decompresses.
-      next = this.#take();
-      // Nobody may come back for these: then nothing depends on them either.
-      next.catch(() => undefined);
-      hashed.catch(() => undefined);
+      const hashed = this.#hash(filled);
       yield this.#buffers[index]!.subarray(0, lengthBytes);
-      await hashed;
-      this.#decoder.call("giveBack", index).catch(() => undefined);
+      void hashed.then(() => this.#decoder.call("giveBack", index)).catch(() => undefined);
+      if (this.#hashFailure !== undefined) throw this.#hashFailure.reason;
     }
   }
 
   #take(): Promise<FilledBuffer | undefined> {
-    return this.#decoder.call<FilledBuffer | undefined>("take");
+    const taken = this.#decoder.call<FilledBuffer | undefined>("take");
+    // Nobody may come for it: then nothing depends on it either.
+    taken.catch(() => undefined);
+    return taken;
+  }
+
+  /** Resolves when the buffer is hashed, or never will be. */
+  async #hash(filled: FilledBuffer): Promise<void> {
+    try {
+      await this.#hasher.call("update", filled);
+    } catch (reason) {
+      this.#hashFailure ??= { reason };
+    }
   }
 }

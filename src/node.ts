@@ -18,9 +18,11 @@ import { Promotions } from "./claim/promotions.ts";
 import type { Config } from "./config/schema.ts";
 import { openBlob } from "./containerd/content-store.ts";
 import type { BlobReader } from "./containerd/contract.ts";
+import { DownloadWatcher } from "./containerd/downloads.ts";
 import { type AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
-import { type BlobRead, NodeLayerStore } from "./layer/layer-store.ts";
+import type { BlobRead } from "./layer/blob-reads.ts";
+import { NodeLayerStore } from "./layer/layer-store.ts";
 import { Maintenance } from "./layer/maintenance.ts";
 import { Pacer } from "./layer/pacer.ts";
 import type { NodeLayerMounts } from "./mount/layer-mounts.ts";
@@ -102,13 +104,15 @@ export async function openNode(
   let maintenance: Maintenance | undefined;
   const onOutdated = () => maintenance?.compactLater();
   layers = openLayerStore(surroundings, mounts, lazyLayers, onOutdated);
+  const downloads = openDownloads(surroundings, layers, blobs);
   const claims = opened.use(openClaims(parts, layers, lazyLayers, blobs));
-  const snapshotter = openSnapshotter(surroundings, mounts, layers, blobs, claims);
+  const snapshotter = openSnapshotter(surroundings, mounts, layers, blobs, claims, downloads);
   const adoption = await mounts.adopt(mountEntries(), snapshotter.layersInUse());
   log.info(adoption, "mounts taken over");
   opened.defer(() => mounts.shutdown());
   const store = layers;
   opened.defer(() => store.close());
+  opened.defer(() => downloads?.close());
   opened.defer(() => snapshotter.close());
   await recoverStore(surroundings, layers);
   maintenance = openMaintenance(surroundings, layers, pacer);
@@ -146,10 +150,11 @@ function openLayerStore(
   lazyLayers: LazyLayers,
   onOutdated: () => void,
 ): NodeLayerStore {
-  const { root, builders, claimers, rewriter, housekeeper, log } = surroundings;
+  const { root, builders, claimers, earlyBuilders, rewriter, housekeeper, log } = surroundings;
   return new NodeLayerStore({
     builders,
     claimers,
+    earlyBuilders,
     rewriter,
     housekeeper,
     allocator: root.allocator,
@@ -213,12 +218,29 @@ function openMaintenance(
   });
 }
 
+/** Undefined where nobody would apply what is built early. */
+function openDownloads(
+  { config, log }: Surroundings,
+  layers: NodeLayerStore,
+  blobs: BlobReader,
+): DownloadWatcher | undefined {
+  const { conversion, diff, containerd } = config;
+  if (!conversion.enabled || !diff.enabled || !diff.early) return undefined;
+  const content = { blobs, containerdRoot: containerd.root };
+  return new DownloadWatcher({
+    containerdRoot: containerd.root,
+    onDownload: ({ blob, file }) => layers.applyEarly(openBlob(content, blob), file),
+    log,
+  });
+}
+
 function openSnapshotter(
   { config, root, log, housekeeper }: Surroundings,
   mounts: NodeLayerMounts,
   layerStore: NodeLayerStore,
   blobs: BlobReader,
   claims: OpenClaims | undefined,
+  downloads: DownloadWatcher | undefined,
 ): Snapshotter {
   const content = { blobs, containerdRoot: config.containerd.root };
   return new Snapshotter({
@@ -231,6 +253,7 @@ function openSnapshotter(
     nowNs: realtimeNs,
     conversionEnabled: config.conversion.enabled,
     openBlob: (note) => openBlob(content, note),
+    noteUnpacking: () => downloads?.watch(),
     trees: {
       removeTree: (path) => housekeeper.call("removeTree", path),
       syncFilesystem: (path) => housekeeper.call("syncFilesystem", path),
@@ -281,6 +304,7 @@ async function readStatistics(
     store,
     lazy: await lazy.statistics(),
     conversions: layers.counts,
+    early: layers.earlyCounts,
     mounts: mounts.counts(),
     convertedLayers,
     plainLayers: root.metadata.plainLayers(),

@@ -33,6 +33,8 @@ export interface Surroundings {
   readonly builders: WorkerPool;
   /** Layers made of tables of contents. */
   readonly claimers: WorkerPool;
+  /** Conversions of what is being downloaded. */
+  readonly earlyBuilders: WorkerPool;
   /** Layers that are built anew, one after the other. */
   readonly rewriter: WorkerPool;
   /** Deletions, figures, checkpoints: what nobody is in a hurry for. */
@@ -57,9 +59,10 @@ export function openSurroundings(
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
   const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const claimers = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
+  const earlyBuilders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const rewriter = new WorkerPool({ ...common, threadsMax: 1 });
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });
-  const workers = { mounter, builders, claimers, rewriter, housekeeper };
+  const workers = { mounter, builders, claimers, earlyBuilders, rewriter, housekeeper };
   const pools = Object.values(workers);
   const stopFlag = makeCancelFlag();
   const surroundings = {

@@ -162,7 +162,12 @@ const handlers = {
     const layer = builtLayers.get(job);
     builtLayers.delete(job);
     if (layer === undefined) throw new AppError("internal", `No layer was built by job ${job}`);
-    return publish(environment(job), layer);
+    try {
+      return publish(environment(job), layer);
+    } finally {
+      // After the answer: the next layer may be another thread's.
+      setTimeout(() => Bun.gc(true), 0);
+    }
   },
 
   discard(ranges: readonly BlockRange[]): void {

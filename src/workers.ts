@@ -47,6 +47,10 @@ export class WorkerPool {
     this.#options = options;
   }
 
+  get threadsMax(): number {
+    return this.#options.threadsMax;
+  }
+
   /** Runs `task` with a thread of its own, when there is one free. */
   async use<T>(task: (thread: WorkerThread) => Promise<T>): Promise<T> {
     const thread = await this.#take();

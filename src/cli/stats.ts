@@ -25,7 +25,7 @@ function describeLazy({ images, missing_bytes: missing, claims, dedupd }: LazyFi
 }
 
 function printStatistics(statistics: NodeStatistics): void {
-  const { layers, images, chunks, conversions, mounts } = statistics;
+  const { layers, images, chunks, conversions, early, mounts } = statistics;
   const saved = statistics.saved_bytes / Math.max(1, statistics.logical_bytes);
   printTable([
     ["layers", `${layers.converted} converted, ${layers.plain} plain`],
@@ -41,6 +41,7 @@ function printStatistics(statistics: NodeStatistics): void {
         `${conversions.running} running, ${conversions.seconds.toFixed(1)} s`,
     ],
     ["lazy", describeLazy(statistics.lazy)],
+    ["early", `${early.started} started, ${early.used} used, ${early.dropped} dropped`],
     ["mounts", `${mounts.file} by file, ${mounts.loop} by loop device`],
   ]);
   for (const layer of layers.plain_layers) printLine(`plain: ${layer.name}: ${layer.reason}`);

@@ -95,6 +95,8 @@ export const configSchema = z.strictObject({
     .strictObject({
       /** false: layers are unpacked by containerd's own differ and converted at Commit. */
       enabled: z.boolean().default(true),
+      /** Layers are built while containerd downloads them; false: when it has them applied. */
+      early: z.boolean().default(true),
     })
     .prefault({}),
   containerd: z

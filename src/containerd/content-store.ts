@@ -18,6 +18,11 @@ export function blobFile(containerdRoot: string, { algorithm, hex }: Digest): st
   return join(containerdRoot, pluginFolder, "blobs", algorithm, hex);
 }
 
+/** Where blobs grow that are being downloaded. */
+export function ingestFolder(containerdRoot: string): string {
+  return join(containerdRoot, pluginFolder, "ingest");
+}
+
 /**
  * @param scope of the call the blob is read for; without one, the blob is read for its namespace
  * @throws AppError `invalid_argument` for a digest that is none

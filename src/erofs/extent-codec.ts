@@ -9,6 +9,7 @@ import { promisify } from "node:util";
 import { deflateRaw, inflateRawSync, zstdDecompressSync } from "node:zlib";
 import { FormatError } from "../errors.ts";
 import { assert } from "../util/assert.ts";
+import { freeBytes } from "../util/free-bytes.ts";
 import {
   type CompressionAlgorithm,
   compressionAlgorithm,
@@ -43,6 +44,7 @@ export async function encodeExtent(
   if (blocks >= contentBlocks(content.length) || compressed[0] === 0) return undefined;
   const stored = Buffer.alloc(blocks * blockSizeBytes);
   stored.set(compressed, stored.length - compressed.length);
+  freeBytes(compressed);
   return stored;
 }
 

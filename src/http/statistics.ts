@@ -4,6 +4,7 @@
  * @module
  */
 import type { LazyStatistics } from "../claim/admin.ts";
+import type { EarlyCounts } from "../layer/early-builds.ts";
 import type { ConversionCounts } from "../layer/layer-builds.ts";
 import type { StoreStatistics } from "../store/statistics.ts";
 import { version } from "../version.ts";
@@ -34,6 +35,7 @@ export interface NodeStatistics {
   /** Logical bytes for each stored byte; 0 where nothing is stored. */
   readonly dedup_ratio: number;
   readonly conversions: ConversionCounts;
+  readonly early: EarlyCounts;
   readonly mounts: { readonly file: number; readonly loop: number };
 }
 
@@ -41,6 +43,7 @@ export interface StatisticsSources {
   readonly store: StoreStatistics;
   readonly lazy: LazyStatistics;
   readonly conversions: ConversionCounts;
+  readonly early: EarlyCounts;
   readonly mounts: { readonly file: number; readonly loop: number };
   readonly convertedLayers: number;
   readonly plainLayers: readonly PlainLayer[];
@@ -50,7 +53,7 @@ export interface StatisticsSources {
 const plainLayersShownMax = 100;
 
 export function nodeStatistics(sources: StatisticsSources): NodeStatistics {
-  const { store, conversions, mounts, convertedLayers, plainLayers } = sources;
+  const { store, conversions, early, mounts, convertedLayers, plainLayers } = sources;
   const { logicalBytes, storedBytes } = store;
   return {
     version,
@@ -67,6 +70,7 @@ export function nodeStatistics(sources: StatisticsSources): NodeStatistics {
     saved_bytes: logicalBytes - storedBytes,
     dedup_ratio: storedBytes === 0 ? 0 : logicalBytes / storedBytes,
     conversions: { ...conversions },
+    early: { ...early },
     mounts,
   };
 }

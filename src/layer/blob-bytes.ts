@@ -11,6 +11,7 @@ import { readSync } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { AppError } from "../errors.ts";
 import { KiB, MiB } from "../util/bytes.ts";
+import { downloadEnded, GrowingFile, type GrowthLimits } from "./growing-file.ts";
 
 /**
  * The decoder hands out pieces as large as those it gets, each a buffer of its own that stays until
@@ -25,6 +26,12 @@ export interface BlobSource {
   readonly digest: string;
   readonly sizeBytes: number;
   readonly file: string;
+  /** Where it grows while containerd downloads it, before it becomes `file`. */
+  readonly download?: Download;
+}
+
+export interface Download extends GrowthLimits {
+  readonly file: string;
 }
 
 export type ReadElsewhere = (offsetBytes: number, lengthBytes: number) => Promise<Uint8Array>;
@@ -36,20 +43,36 @@ export class BlobBytes implements AsyncDisposable {
   readonly #blob: BlobSource;
   readonly #file: FileHandle | undefined;
   readonly #read: ReadElsewhere;
+  readonly #growth: GrowingFile | undefined;
   readonly #hasher: Bun.CryptoHasher;
   readonly #pieces: AsyncGenerator<Uint8Array, void>;
 
-  private constructor(blob: BlobSource, file: FileHandle | undefined, elsewhere: ReadElsewhere) {
+  private constructor(
+    blob: BlobSource,
+    file: FileHandle | undefined,
+    elsewhere: ReadElsewhere,
+    growth?: GrowingFile,
+  ) {
     this.#blob = blob;
     this.#file = file;
+    this.#growth = growth;
     this.#read = file === undefined ? elsewhere : (at, length) => readFile(file, at, length);
     this.#hasher = new Bun.CryptoHasher(blob.digest.startsWith("sha512:") ? "sha512" : "sha256");
     this.#pieces = this.#readAll();
   }
 
-  /** Rejects with `data_loss` where there is a file of another size than the blob's. */
+  /**
+   * Rejects with `data_loss` where there is a file of another size than the blob's, with
+   * `cancelled` where there is nothing of a download.
+   */
   static async open(blob: BlobSource, elsewhere: ReadElsewhere): Promise<BlobBytes> {
+    const { download } = blob;
+    const growing = download && (await openFile(download.file));
+    if (download !== undefined && growing !== undefined) {
+      return new BlobBytes(blob, growing, elsewhere, new GrowingFile(growing.fd, download));
+    }
     const file = await openFile(blob.file);
+    if (file === undefined && download !== undefined) throw downloadEnded("was given up");
     if (file === undefined) return new BlobBytes(blob, undefined, elsewhere);
     const { size } = await file.stat();
     if (size === blob.sizeBytes) return new BlobBytes(blob, file, elsewhere);
@@ -80,6 +103,7 @@ export class BlobBytes implements AsyncDisposable {
     const pieceBytes = this.#file === undefined ? remotePieceBytes : filePieceBytes;
     for (let at = 0; at < sizeBytes; at += pieceBytes) {
       const length = Math.min(pieceBytes, sizeBytes - at);
+      await this.#growth?.reach(at + length);
       const piece = await this.#read(at, length);
       if (piece.length !== length) throw damaged(this.#blob, `ends before byte ${at + length}`);
       this.#hasher.update(piece);

@@ -42,6 +42,8 @@ export interface LayerBuildsOptions {
   readonly lock: Mutex;
   readonly allocator: PackAllocator;
   readonly builders: WorkerPool;
+  /** What they fail at is tried again when somebody waits for it. */
+  readonly earlyBuilders: WorkerPool;
   /** Keeps a layer from being deleted, whether or not a snapshot refers to it. */
   readonly protect: (layerId: number) => void;
   /** Content was found lost: there may be something to store anew. */
@@ -80,7 +82,8 @@ export class LayerBuilds {
       return built;
     } catch (error) {
       const isPostponed = error instanceof AppError && error.code === "failed_precondition";
-      if (!isPostponed) this.counts.failed += 1;
+      const isEarly = pool === this.#options.earlyBuilders;
+      if (!isPostponed && !isEarly) this.counts.failed += 1;
       throw error;
     } finally {
       this.counts.running -= 1;

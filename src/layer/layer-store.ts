@@ -19,10 +19,11 @@ import type {
 } from "../snapshot/contract.ts";
 import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
 import type { LazyLayerRow } from "../store/lazy-layers.ts";
-import { cancel, makeCancelFlag } from "../util/cancel-flag.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
 import { Mutex } from "../util/mutex.ts";
-import type { WorkerPool, WorkerThread } from "../workers.ts";
+import type { WorkerPool } from "../workers.ts";
+import { type BlobRead, BlobReads, type DownloadedBlob, refuseCancelled } from "./blob-reads.ts";
+import { EarlyBuilds, type EarlyCounts } from "./early-builds.ts";
 import { type ConversionCounts, LayerBuilds, type StartBuild } from "./layer-builds.ts";
 import type { LazyFacts } from "./lazy-build.ts";
 import { LayerDeleter, type LayerDeleterOptions } from "./layer-deleter.ts";
@@ -35,6 +36,8 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
    * the builders do, where it is left out.
    */
   readonly claimers?: WorkerPool;
+  /** Builds layers whose blobs are being downloaded, beside those that somebody waits for. */
+  readonly earlyBuilders: WorkerPool;
   /** Builds layers anew in the background, beside conversions. */
   readonly rewriter: WorkerPool;
   /** Gives all snapshots of a layer another one; resolves when that is durable. */
@@ -51,30 +54,18 @@ export interface BuiltClaim extends ClaimedLayer {
   readonly facts: LazyFacts | undefined;
 }
 
-interface BlobJob {
-  readonly thread: WorkerThread;
-  readonly job: number;
-  readonly blob: LayerBlob;
-  readonly signal: AbortSignal;
-}
-
-/** A builder's request for a part of the blob it applies. */
-export interface BlobRead {
-  readonly job: number;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-}
-
 export class NodeLayerStore implements LayerStore, LazyLayerStore {
   readonly #options: LayerStoreOptions;
   /** Serialises all that changes the index. */
   readonly #lock = new Mutex();
   readonly #protected = new Map<number, number>();
-  /** The blobs that are being applied, by job. */
-  readonly #blobs = new Map<number, LayerBlob>();
+  readonly #blobReads = new BlobReads();
   readonly #blobLocks = new KeyedMutex();
   readonly #builds: LayerBuilds;
   readonly #deleter: LayerDeleter;
+  readonly #early: EarlyBuilds;
+  /** What the last layer's root directory is by itself: that of the next is likely the same. */
+  #lastRoot: LayerBase["root"] = { mode: 0o40755, uid: 0, gid: 0 };
 
   constructor(options: LayerStoreOptions) {
     this.#options = options;
@@ -82,6 +73,20 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
     this.#builds = new LayerBuilds({ ...options, lock: this.#lock, protect });
     const isProtected = (layerId: number) => this.#protected.has(layerId);
     this.#deleter = new LayerDeleter({ ...options, lock: this.#lock, isProtected });
+    this.#early = new EarlyBuilds({
+      workers: options.builders.threadsMax,
+      isKnown: (blob) => options.findBlob(keyOf(blob, this.#earlyBase)) !== undefined,
+      build: (blob, signal) => this.#buildEarly(blob, signal),
+      end: (layerId, isUsed) => {
+        this.settle(layerId);
+        if (!isUsed) void this.release([layerId]);
+      },
+      log: options.log,
+    });
+  }
+
+  get earlyCounts(): EarlyCounts {
+    return this.#early.counts;
   }
 
   get counts(): ConversionCounts {
@@ -89,18 +94,49 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
   }
 
   async convert(directory: string, label: string): Promise<ConvertedLayer> {
+    this.#early.standDown();
     const { layer } = await this.#builds.build(label, (thread, job) =>
       thread.call<void>("buildFromDirectory", { job, directory }),
     );
     return layer;
   }
 
-  apply(blob: LayerBlob, base: LayerBase, signal: AbortSignal): Promise<BlobLayer> {
+  async apply(blob: LayerBlob, base: LayerBase, signal: AbortSignal): Promise<BlobLayer> {
     const key = keyOf(blob, base);
+    this.#lastRoot = base.root;
+    using early = this.#early.claim(blob.digest, signal);
     // One at a time: whoever comes second finds what the first has built.
-    return this.#blobLocks.run([blob.digest], async () => {
+    return await this.#blobLocks.run([blob.digest], async () => {
+      const built = await early.layer;
       refuseCancelled(blob, signal);
-      return (await this.#reuse(key)) ?? (await this.#applyNew(blob, base, key, signal));
+      const known = await this.#findKnown(key);
+      if (known === undefined) return await this.#applyNew(blob, base, key, signal);
+      if (known.layerId !== built?.layerId) return this.#reuse(key, known);
+      early.take();
+      return built;
+    });
+  }
+
+  /**
+   * Has the layer of a blob built that containerd is downloading, in the hope for its `apply`.
+   *
+   * @param file what of the blob is there
+   */
+  applyEarly(blob: LayerBlob, file: string): void {
+    this.#early.offer(blob, file);
+  }
+
+  /** What lies below is known only when the blob is applied. */
+  get #earlyBase(): LayerBase {
+    return { root: this.#lastRoot, lower: "unknown" };
+  }
+
+  #buildEarly(blob: DownloadedBlob, signal: AbortSignal): Promise<BlobLayer> {
+    const base = this.#earlyBase;
+    const key = keyOf(blob, base);
+    return this.#blobLocks.run([blob.digest], async () => {
+      const known = await this.#findKnown(key);
+      return known ?? (await this.#applyNew(blob, base, key, signal));
     });
   }
 
@@ -110,7 +146,7 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
 
   inspect(blob: LayerBlob, signal: AbortSignal): Promise<AppliedBlob> {
     return this.#options.builders.use((thread) =>
-      this.#readBlob("inspectBlob", { thread, job: this.#builds.nextJob(), blob, signal }),
+      this.#blobReads.run("inspectBlob", { thread, job: this.#builds.nextJob(), blob, signal }),
     );
   }
 
@@ -182,8 +218,9 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
   }
 
   /** Deletes what can be deleted by now; the rest the next start finds. */
-  close(): Promise<void> {
-    return this.#deleter.close();
+  async close(): Promise<void> {
+    await this.#early.close();
+    await this.#deleter.close();
   }
 
   /** Runs a task while nothing else changes the index. */
@@ -248,11 +285,7 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
   }
 
   /** Answers a builder that cannot open the file of its blob; a handler of the worker pool. */
-  readonly readBlob = (request: BlobRead): Promise<Uint8Array> => {
-    const blob = this.#blobs.get(request.job);
-    if (blob === undefined) throw new AppError("internal", `No job ${request.job}`);
-    return blob.read(request.offsetBytes, request.lengthBytes);
-  };
+  readonly readBlob = (request: BlobRead): Promise<Uint8Array> => this.#blobReads.read(request);
 
   /** The layer that was made of the same blob before, protected. */
   async #findKnown(key: BlobKey): Promise<BlobLayer | undefined> {
@@ -262,9 +295,7 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
     return { layerId, addedBytes: 0, inodes, reused: true, diffId, tarBytes };
   }
 
-  async #reuse(key: BlobKey): Promise<BlobLayer | undefined> {
-    const known = await this.#findKnown(key);
-    if (known === undefined) return undefined;
+  #reuse(key: BlobKey, known: BlobLayer): BlobLayer {
     const message = `layer ${key.digest} already has erofs image, skip conversion`;
     this.#options.log.info({ blob: key.digest, layerId: known.layerId }, message);
     this.counts.skipped += 1;
@@ -272,44 +303,23 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
   }
 
   async #applyNew(
-    blob: LayerBlob,
+    blob: LayerBlob | DownloadedBlob,
     base: LayerBase,
     key: BlobKey,
     signal: AbortSignal,
   ): Promise<BlobLayer> {
     const { digest } = blob;
-    const { log } = this.#options;
+    const { log, builders, earlyBuilders } = this.#options;
     log.info({ blob: digest }, `detected new layer ${digest}, auto-converting to EROFS`);
-    const { layer, result } = await this.#builds.build(digest, (thread, job) =>
-      this.#readBlob("buildFromBlob", { thread, job, blob, signal }, { base, key }),
-    );
+    const start: StartBuild<AppliedBlob> = (thread, job) =>
+      this.#blobReads.run("buildFromBlob", { thread, job, blob, signal }, { base, key });
+    const pool = "download" in blob ? earlyBuilders : builders;
+    const { layer, result } = await this.#builds.build(digest, start, pool);
     const message = layer.reused
       ? `layer ${digest} already has erofs image, skip conversion`
       : `successfully auto-converted layer ${digest}`;
     log.info({ blob: digest, ...layer }, message);
     return { ...layer, ...result };
-  }
-
-  /** Has a worker thread read a blob, which it gets from here where it is no file. */
-  async #readBlob(
-    method: "buildFromBlob" | "inspectBlob",
-    { thread, job, blob, signal }: BlobJob,
-    parameters: object = {},
-  ): Promise<AppliedBlob> {
-    refuseCancelled(blob, signal);
-    const cancelFlag = makeCancelFlag();
-    const abort = (): void => cancel(cancelFlag);
-    this.#blobs.set(job, blob);
-    signal.addEventListener("abort", abort);
-    try {
-      const { digest, sizeBytes, file } = blob;
-      const source = { digest, sizeBytes, file };
-      const request = { job, blob: source, cancelFlag, ...parameters };
-      return await thread.call<AppliedBlob>(method, request);
-    } finally {
-      signal.removeEventListener("abort", abort);
-      this.#blobs.delete(job);
-    }
   }
 
   #protectFound<Found extends { readonly layer: number }>(
@@ -332,8 +342,4 @@ function keyOf({ digest }: Pick<BlobNote, "digest">, { root, lower }: LayerBase)
   const { mode, uid, gid } = root;
   const place = lower.length === 0 ? "first" : "upper";
   return { digest, root: `${mode.toString(8)} ${uid}:${gid}`, place };
-}
-
-function refuseCancelled({ digest }: Pick<BlobNote, "digest">, { aborted }: AbortSignal): void {
-  if (aborted) throw new AppError("cancelled", `Nobody waits for layer "${digest}" any more`);
 }

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { freeBytes } from "../util/free-bytes.ts";
 import { noteWork } from "../util/garbage.ts";
 
 export type SharedBytes = Uint8Array<SharedArrayBuffer>;
@@ -14,6 +15,11 @@ export type SharedBytes = Uint8Array<SharedArrayBuffer>;
 export interface FilledBuffer {
   readonly index: number;
   readonly lengthBytes: number;
+}
+
+interface Taker {
+  resolve(filled: FilledBuffer | undefined): void;
+  reject(reason: unknown): void;
 }
 
 /** The side that fills. */
@@ -26,7 +32,8 @@ export class PieceFiller {
   #isStopped = false;
   #failure: { readonly reason: unknown } | undefined;
   #wakeFiller: (() => void) | undefined;
-  #wakeTaker: (() => void) | undefined;
+  /** Who asked for buffers that are not filled yet. */
+  readonly #takers: Taker[] = [];
 
   /** Starts to fill at once. */
   constructor(pieces: AsyncIterable<Uint8Array>, buffers: readonly SharedBytes[]) {
@@ -37,15 +44,13 @@ export class PieceFiller {
 
   /**
    * The next filled buffer, undefined at the end; rejects with the error of the stream once all
-   * before it was taken. To be called once at a time.
+   * before it was taken. May be called ahead: who comes first gets the first.
    */
-  async take(): Promise<FilledBuffer | undefined> {
-    while (this.#filled.length === 0 && !this.#hasEnded) {
-      await new Promise<void>((resolve) => (this.#wakeTaker = resolve));
-    }
-    const next = this.#filled.shift();
-    if (next === undefined && this.#failure !== undefined) throw this.#failure.reason;
-    return next;
+  take(): Promise<FilledBuffer | undefined> {
+    return new Promise((resolve, reject) => {
+      this.#takers.push({ resolve, reject });
+      this.#serve();
+    });
   }
 
   /** A buffer that was taken can be filled again. */
@@ -68,7 +73,17 @@ export class PieceFiller {
       this.#failure = { reason: error };
     }
     this.#hasEnded = true;
-    this.#wakeTaker?.();
+    this.#serve();
+  }
+
+  #serve(): void {
+    while (this.#filled.length > 0 || this.#hasEnded) {
+      const taker = this.#takers.shift();
+      if (taker === undefined) return;
+      const filled = this.#filled.shift();
+      if (filled !== undefined || this.#failure === undefined) taker.resolve(filled);
+      else taker.reject(this.#failure.reason);
+    }
   }
 
   async #copyAll(pieces: AsyncIterable<Uint8Array>): Promise<void> {
@@ -88,13 +103,14 @@ export class PieceFiller {
         index = undefined;
         end = 0;
       }
+      freeBytes(piece);
     }
     if (index !== undefined) this.#handOver(index, end);
   }
 
   #handOver(index: number, lengthBytes: number): void {
     this.#filled.push({ index, lengthBytes });
-    this.#wakeTaker?.();
+    this.#serve();
     noteWork();
   }
 

@@ -29,6 +29,7 @@ import type {
   TreeWorker,
   Usage,
 } from "./contract.ts";
+import { targetLabel } from "./claim-labels.ts";
 import { SnapshotDirectories } from "./directories.ts";
 import { diskUsage } from "./disk-usage.ts";
 import { isMissingFile, operationFailure } from "./failures.ts";
@@ -58,12 +59,15 @@ export interface SnapshotterOptions {
   readonly trees: TreeWorker;
   /** Opens a blob that was applied before, when its layer has to be made on another parent. */
   readonly openBlob: (note: BlobNote) => LayerBlob;
+  /** A layer is about to be unpacked to a snapshot: its blob may be on the way. */
+  readonly noteUnpacking?: () => void;
   /** Where the overlay module's parameters are; by default where the kernel has them. */
   readonly overlayParameters?: string;
 }
 
 export class Snapshotter implements SnapshotService {
   readonly #context: SnapshotContext;
+  readonly #noteUnpacking: (() => void) | undefined;
 
   /**
    * Opens the snapshots below a root and deletes what the end before left behind. Throws
@@ -84,10 +88,12 @@ export class Snapshotter implements SnapshotService {
       parentHolds: new HoldCounts(),
       directoryHolds: new HoldCounts(),
     };
+    this.#noteUnpacking = options.noteUnpacking;
     recover(this.#context);
   }
 
   prepare(key: string, parent: string, labels: Labels): Promise<Mount[]> {
+    if (labels.has(targetLabel)) this.#noteUnpacking?.();
     return createSnapshot(this.#context, { kind: "active", key, parent, labels });
   }
 

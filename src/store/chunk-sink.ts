@@ -30,8 +30,8 @@ import type { PackWriter } from "./pack-writer.ts";
 import { type PendingWrite, type ReserveBlocks, WriteQueue } from "./write-queue.ts";
 
 const stagingBytesMin = 4 * MiB;
-/** One is filled while the others are compressed and written. */
-const stagingBuffersMax = 3;
+/** One is filled while the other is compressed and written. */
+const stagingBuffersMax = 2;
 /** With smaller chunks each would be its own extent: what compression saves is lost to blocks. */
 const compressedChunkBytesMin = 2 * bundledBytesMax;
 /**
@@ -277,7 +277,7 @@ export class ChunkSink implements AsyncDisposable {
     return encodeChunk(codec, this.#paddedOf(chunk), sizeBytes).then(({ extents, pieces }) => {
       if (extents !== null || raw === undefined) return this.#chunkWrite(ref, extents, pieces);
       this.#useKnown(ref, raw);
-      return { pieces: [], settle: () => undefined };
+      return { pieces: [], ownsPieces: false, settle: () => undefined };
     });
   }
 
@@ -291,7 +291,7 @@ export class ChunkSink implements AsyncDisposable {
     const encoding = extents === null ? 0 : (this.#codec?.algorithm ?? 0);
     const settle = (block: number) =>
       table.settle(ref, { place: placeOf(block), encoding, blocks, extents }, "written");
-    return { pieces, settle };
+    return { pieces, ownsPieces: extents !== null, settle };
   }
 
   async #bundleWrite({ content, members }: FullBundle): Promise<PendingWrite> {
@@ -313,7 +313,7 @@ export class ChunkSink implements AsyncDisposable {
         table.settle(ref, { place: placeOf(block, offsetBytes), ...member }, "written");
       }
     };
-    return { pieces: [piece], settle };
+    return { pieces: [piece], ownsPieces: true, settle };
   }
 
   #paddedOf({ offset, sizeBytes }: StagedChunk): Uint8Array {

@@ -5,6 +5,7 @@
  * @module
  */
 import { AppError } from "../errors.ts";
+import { freeBytes } from "../util/free-bytes.ts";
 import { blockBytes, type BlockAddress } from "./layout.ts";
 import type { PackWriter } from "./pack-writer.ts";
 
@@ -12,6 +13,8 @@ import type { PackWriter } from "./pack-writer.ts";
 export interface PendingWrite {
   /** Whole blocks, in order. */
   readonly pieces: readonly Uint8Array[];
+  /** Nobody else has the pieces: they are freed once they are written. */
+  readonly ownsPieces: boolean;
   /** Told where the first block is. */
   readonly settle: (block: BlockAddress) => void;
 }
@@ -74,7 +77,8 @@ export class WriteQueue {
       block,
       writes.flatMap(({ pieces }) => pieces),
     );
-    for (const [index, { settle }] of writes.entries()) {
+    for (const [index, { pieces, ownsPieces, settle }] of writes.entries()) {
+      if (ownsPieces) pieces.forEach(freeBytes);
       settle(block);
       block += counts[index]!;
     }

@@ -11,7 +11,7 @@ import { MiB } from "./bytes.ts";
 
 /** Asking the kernel costs as much as some hundred rows. */
 const rowsPerCheck = 2048;
-const grownBytesMax = 16 * MiB;
+const grownBytesMax = 8 * MiB;
 
 let rowsLeft = rowsPerCheck;
 let smallestBytes = Number.POSITIVE_INFINITY;

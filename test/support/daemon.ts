@@ -27,6 +27,8 @@ export interface DaemonOptions {
   readonly containerd?: { readonly address: string; readonly root: string };
   /** False: all layers are left to it. */
   readonly appliesLayers?: boolean;
+  /** False: none is built before it is applied. */
+  readonly appliesEarly?: boolean;
   /** The mkfs.erofs that writes the images, a name or a path; undefined: the daemon does. */
   readonly mkfsPath?: string | undefined;
   /** How long after a deletion mostly dead bundles are looked for. */
@@ -67,7 +69,7 @@ function configText(options: DaemonOptions): string {
     conversion: { enabled: true },
     lazy: lazyOf(options),
     prefetch: { trace_dir: options.traceFolder ?? null },
-    diff: { enabled: options.appliesLayers ?? true },
+    diff: { enabled: options.appliesLayers ?? true, early: options.appliesEarly ?? true },
     erofs: options.mkfsPath === undefined ? {} : { builder: "mkfs", mkfs_path: options.mkfsPath },
     ...(options.containerd === undefined ? {} : { containerd: options.containerd }),
   });

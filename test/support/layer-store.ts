@@ -46,11 +46,13 @@ export class TestLayerStore implements AsyncDisposable {
     };
     const makePool = (threadsMax: number) =>
       new WorkerPool({ threadsMax, idleMs: 1000, configuration, handlers, onCrash: fail });
-    const [builders, rewriter, housekeeper] = [makePool(2), makePool(1), makePool(1)];
-    this.#pools = [builders, rewriter, housekeeper];
+    const [builders, earlyBuilders] = [makePool(2), makePool(1)];
+    const [rewriter, housekeeper] = [makePool(1), makePool(1)];
+    this.#pools = [builders, earlyBuilders, rewriter, housekeeper];
     const { referenced } = this.neighbours;
     this.layers = new NodeLayerStore({
       builders,
+      earlyBuilders,
       rewriter,
       housekeeper,
       allocator,

@@ -34,7 +34,7 @@ describe("loadConfig()", () => {
       compression_level: null,
       erofs: { builder: "native", mkfs_path: "mkfs.erofs", mkfs_options: null },
       conversion: { enabled: true, workers: 2 },
-      diff: { enabled: true },
+      diff: { enabled: true, early: true },
       containerd: {
         address: "/run/containerd/containerd.sock",
         root: "/var/lib/containerd",

@@ -3,6 +3,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { BlobBytes, type BlobSource } from "../../../src/layer/blob-bytes.ts";
+import { makeCancelFlag } from "../../../src/util/cancel-flag.ts";
+import { FakeDownload } from "../../support/fake-download.ts";
 import { randomBytes } from "../../support/random.ts";
 import { rejection } from "../../support/rejection.ts";
 
@@ -70,5 +72,76 @@ describe("BlobBytes", () => {
     const short = async (offsetBytes: number) => content.subarray(offsetBytes, offsetBytes + 1000);
     await using bytes = await BlobBytes.open(sourceOf("/nowhere/blob"), short);
     expect(await rejection(bytes.verify())).toMatchObject({ code: "data_loss" });
+  });
+});
+
+/** A download of the content, or of other bytes by its digest. */
+function begin(root: string, bytes: Uint8Array = content) {
+  const download = new FakeDownload(root, bytes, { digest: digestOf("sha256") });
+  const growth = { file: download.file, isOver: makeCancelFlag() };
+  return { download, source: { ...sourceOf(join(root, "blob")), download: growth } };
+}
+
+describe("BlobBytes of a download", () => {
+  test("reads the file while it grows, and when it has become a blob", async () => {
+    using scratch = scratchFolder("unit");
+    const { download, source } = begin(scratch.path);
+    download.reach(500_000);
+    await using bytes = await BlobBytes.open(source, readNowhere);
+    const pieces: Uint8Array[] = [];
+    for await (const piece of bytes.pieces()) {
+      if (pieces.push(piece) === 2) download.reach(1_000_000);
+      if (pieces.length === 6) download.commit();
+    }
+    expect(Buffer.concat(pieces).equals(content)).toBe(true);
+    await bytes.verify();
+  });
+
+  test("reads the blob where the download has ended before", async () => {
+    using scratch = scratchFolder("unit");
+    const { download, source } = begin(scratch.path);
+    download.commit();
+    const file = join(scratch.path, "blob");
+    writeFileSync(file, content);
+    await using bytes = await BlobBytes.open(source, readNowhere);
+    await bytes.verify();
+  });
+
+  test("refuses a blob with a flipped byte", async () => {
+    using scratch = scratchFolder("unit");
+    const flipped = content.with(1_234_567, ~(content[1_234_567] ?? 0));
+    const { download, source } = begin(scratch.path, flipped);
+    download.commit();
+    writeFileSync(source.file, flipped);
+    await using bytes = await BlobBytes.open(source, readNowhere);
+    expect(await rejection(bytes.verify())).toMatchObject({ code: "data_loss" });
+  });
+
+  test("refuses a download that began anew with other bytes and is as long by then", async () => {
+    using scratch = scratchFolder("unit");
+    const { download, source } = begin(scratch.path);
+    download.reach(content.length / 2);
+    await using bytes = await BlobBytes.open(source, readNowhere);
+    for await (const _ of bytes.pieces()) break;
+    writeFileSync(download.file, randomBytes("other", content.length));
+    expect(await rejection(bytes.verify())).toMatchObject({ code: "data_loss" });
+  });
+
+  test("gives up a download of which nothing is there", async () => {
+    using scratch = scratchFolder("unit");
+    const { download, source } = begin(scratch.path);
+    download.abort();
+    expect(await rejection(BlobBytes.open(source, readNowhere))).toMatchObject({
+      code: "cancelled",
+    });
+  });
+
+  test("gives up with the download", async () => {
+    using scratch = scratchFolder("unit");
+    const { download, source } = begin(scratch.path);
+    download.reach(500_000);
+    await using bytes = await BlobBytes.open(source, readNowhere);
+    download.abort();
+    expect(await rejection(bytes.verify())).toMatchObject({ code: "cancelled" });
   });
 });

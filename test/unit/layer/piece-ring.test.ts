@@ -45,6 +45,14 @@ describe("PieceFiller", () => {
     expect(await rejection(filler.take())).toMatchObject({ code: "data_loss" });
   });
 
+  test("serves those who ask ahead in the order they came, and all at the end", async () => {
+    const filler = new PieceFiller(failing(), makeBuffers(2));
+    const asked = [filler.take(), filler.take(), filler.take()];
+    expect(await asked[0]).toEqual({ index: 0, lengthBytes: 8 });
+    expect(await rejection(asked[1]!)).toMatchObject({ code: "data_loss" });
+    expect(await rejection(asked[2]!)).toMatchObject({ code: "data_loss" });
+  });
+
   test("does not read on when it is stopped, also when no buffer is free", async () => {
     let isPastTheEnd = false;
     async function* endless(): AsyncGenerator<Uint8Array, void> {

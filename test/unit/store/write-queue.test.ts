@@ -29,7 +29,8 @@ class Fixture {
   /** A batch of one piece of so many blocks. */
   batchOf(blocks: number): Promise<PendingWrite>[] {
     const pieces = [new Uint8Array(blocks * blockBytes)];
-    return [Promise.resolve({ pieces, settle: (block) => void this.settled.push(block) })];
+    const settle = (block: number) => void this.settled.push(block);
+    return [Promise.resolve({ pieces, ownsPieces: false, settle })];
   }
 }
 
@@ -43,6 +44,18 @@ describe("WriteQueue", () => {
     resolve(await first!);
     await fixture.queue.drain();
     expect(fixture.written).toEqual([0, 3]);
+    expect(fixture.settled).toEqual([0, 3]);
+  });
+
+  test("frees the pieces that nobody else has, once they are written", async () => {
+    const fixture = new Fixture();
+    const [owned, shared] = [new Uint8Array(2 * blockBytes), new Uint8Array(2 * blockBytes)];
+    const part = shared.subarray(blockBytes);
+    const settle = (block: number) => void fixture.settled.push(block);
+    void fixture.queue.add([Promise.resolve({ pieces: [owned, part], ownsPieces: true, settle })]);
+    void fixture.queue.add(fixture.batchOf(1));
+    await fixture.queue.drain();
+    expect([owned.length, part.length]).toEqual([0, blockBytes]);
     expect(fixture.settled).toEqual([0, 3]);
   });
 
