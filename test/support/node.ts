@@ -81,6 +81,7 @@ export class TestNode implements AsyncDisposable {
     const left: string[] = [];
     try {
       await this.daemon.stop();
+      await this.daemon.endAll();
       // The mount by which content is asked for ends with the last image that lacks any.
       const lazy = join(this.daemon.root, "lazy");
       left.push(...findMounted(this.daemon.root).filter((name) => name !== `mount ${lazy}`));

@@ -73,6 +73,7 @@ export class BenchNode implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.daemon?.stop();
+      await this.daemon?.endAll();
     } finally {
       await this.containerd.stop();
       await releaseBelow(this.#scratch.path);

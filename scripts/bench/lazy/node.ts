@@ -93,6 +93,7 @@ export class LazyNode implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.daemon?.stop();
+      await this.daemon?.endAll();
     } finally {
       await this.containerd.stop();
       // Its FUSE mounts go first: without it, they would hang.
