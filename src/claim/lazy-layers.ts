@@ -119,6 +119,17 @@ export class LazyLayers {
     }
   }
 
+  /** Rejects with `failed_precondition` unless all content of the pack is there. */
+  async requireWhole(packId: number): Promise<void> {
+    const packs = await this.#options.dedupd.packs();
+    const pack = packs.find((exposed) => exposed.packId === packId);
+    if (pack !== undefined && pack.presentPieces === pack.pieces) return;
+    throw new AppError("failed_precondition", `Lazy pack ${packId} has content to be fetched`, {
+      remedy:
+        'a loop device would read zeros: set "lazy.backend" to "fuse" or "mount.method" to "auto"',
+    });
+  }
+
   /** A layer was made just now: what its author wants first is fetched, then the rest. */
   added(packId: number): Promise<void> {
     this.#needed.resolve();

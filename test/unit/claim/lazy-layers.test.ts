@@ -160,6 +160,17 @@ describe("LazyLayers", () => {
     expect(await device).toBe("/lazy/512.pack");
   });
 
+  test("tells whether all content of a pack is there", async () => {
+    await using node = new TestLayers();
+    const pack = { packId: 512, pieces: 2, presentPieces: 1 } as PackStatus;
+    node.dedupd.packs = async () => [pack];
+    const refusal = { code: "failed_precondition", remedy: expect.stringContaining("fuse") };
+    expect(await rejection(node.layers.requireWhole(512))).toMatchObject(refusal);
+    expect(await rejection(node.layers.requireWhole(513))).toMatchObject(refusal);
+    node.dedupd.packs = async () => [{ ...pack, presentPieces: 2 }];
+    await node.layers.requireWhole(512);
+  });
+
   test("gives up after a while, with the reason", async () => {
     await using node = new TestLayers(0);
     node.dedupd.isAway = true;
