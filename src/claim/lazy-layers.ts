@@ -22,6 +22,7 @@ import type {
   PrefetchRequest,
 } from "../ondemand/control.ts";
 import type { Logger } from "../util/logger.ts";
+import { SuspectPacks } from "./suspect-packs.ts";
 
 export type DedupdCalls = Pick<
   ControlClient,
@@ -61,9 +62,9 @@ export interface DedupdView {
 
 /** What dedupd told of failures since the start. Names as in the JSON. */
 export interface EventCounts {
-  mismatches: number;
-  failures: number;
-  suspects: number;
+  readonly mismatches: number;
+  readonly failures: number;
+  readonly suspects: number;
 }
 
 /** Between two attempts to reach dedupd: for who waits to mount, and for who listens. */
@@ -74,7 +75,8 @@ const idleRetryMs = 60_000;
 const statusMs = 2_000;
 
 export class LazyLayers {
-  readonly counts: EventCounts = { mismatches: 0, failures: 0, suspects: 0 };
+  readonly #counts = { mismatches: 0, failures: 0 };
+  readonly #suspects: SuspectPacks;
   readonly #options: LazyLayersOptions;
   readonly #stop = new AbortController();
   #listening: Promise<void> | undefined;
@@ -91,6 +93,11 @@ export class LazyLayers {
 
   constructor(options: LazyLayersOptions) {
     this.#options = options;
+    this.#suspects = new SuspectPacks(options.log);
+  }
+
+  get counts(): EventCounts {
+    return { ...this.#counts, suspects: this.#suspects.count };
   }
 
   /** Finds dedupd, now or whenever it comes, and listens to it. */
@@ -223,6 +230,7 @@ export class LazyLayers {
         const answer = await this.#options.dedupd.events(last, { signal });
         last = answer.last;
         for (const event of answer.events) this.#hear(event);
+        if (answer.events.some(({ kind }) => kind === "suspect")) await this.#askForSuspects();
       } catch (error) {
         isFound = false;
         this.#noteAway(error);
@@ -243,6 +251,8 @@ export class LazyLayers {
     const { dedupd, packs, log } = this.#options;
     this.#status = await dedupd.status();
     const exposed = await dedupd.packs();
+    // Those of before: dedupd may have been started by somebody else, and earlier.
+    this.#suspects.note(this.#status.suspects, exposed);
     const known = new Map(packs().map((pack) => [pack.packId, pack]));
     const strays = exposed.filter(({ packId }) => !known.has(packId));
     await this.#withdraw(strays.map(({ packId }) => packId));
@@ -257,13 +267,18 @@ export class LazyLayers {
     }
   }
 
+  async #askForSuspects(): Promise<void> {
+    const { dedupd } = this.#options;
+    const [{ suspects }, packs] = await Promise.all([dedupd.status(), dedupd.packs()]);
+    this.#suspects.note(suspects, packs);
+  }
+
   #hear({ kind, packId, image, message, timeMs }: DedupdEvent): void {
     if (kind === "complete") this.#complete(packId);
+    if (kind !== "mismatch" && kind !== "failed") return;
     // What happened before was heard by the process before.
-    if (kind === "complete" || timeMs < this.#startMs) return;
-    if (kind === "mismatch") this.counts.mismatches += 1;
-    else if (kind === "failed") this.counts.failures += 1;
-    else this.counts.suspects += 1;
+    if (timeMs < this.#startMs) return;
+    this.#counts[kind === "mismatch" ? "mismatches" : "failures"] += 1;
     const fields = { kind, packId, image, reason: message };
     this.#options.log.error(fields, `lazy pack ${packId}: ${kind}`);
   }

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { waitUntil } from "../../../scripts/lib/process.ts";
 import { type DedupdCalls, type KnownPack, LazyLayers } from "../../../src/claim/lazy-layers.ts";
 import { AppError } from "../../../src/errors.ts";
+import type { SuspectPack } from "../../../src/ondemand/contract.ts";
 import type {
   DedupdEvent,
   DedupdEvents,
@@ -20,6 +21,7 @@ class FakeDedupd implements DedupdCalls {
   readonly withdrawn: number[] = [];
   readonly prefetched: unknown[] = [];
   readonly happened: DedupdEvent[] = [];
+  suspects: readonly SuspectPack[] = [];
   asked = 0;
   #wake = Promise.withResolvers<void>();
 
@@ -48,7 +50,7 @@ class FakeDedupd implements DedupdCalls {
 
   async status(): Promise<DedupdStatus> {
     this.#answer();
-    return { backend: "fuse" } as DedupdStatus;
+    return { backend: "fuse", suspects: this.suspects } as unknown as DedupdStatus;
   }
 
   async events(after: number, { signal }: { signal?: AbortSignal } = {}): Promise<DedupdEvents> {
@@ -135,6 +137,40 @@ describe("LazyLayers", () => {
     // The failure is from before the start.
     expect(node.layers.counts).toEqual({ mismatches: 1, failures: 0, suspects: 0 });
     expect(node.log.messages("error")).toEqual(["lazy pack 512: mismatch"]);
+  });
+
+  test("says once who may have read zeros, also before this process began", async () => {
+    await using node = new TestLayers();
+    const container = { pid: 42, command: "nginx", cgroup: "abc" };
+    const suspect = { packId: 512, users: [container], staleCachedPages: 0 };
+    node.know(512, 513);
+    node.dedupd.suspects = [suspect];
+    node.dedupd.happen("suspect", 512, 0);
+    node.layers.start();
+    await until(() => node.layers.counts.suspects === 1, "it does not say so");
+    node.dedupd.suspects = [suspect, { ...suspect, packId: 513, users: [] }];
+    node.dedupd.happen("suspect", 513);
+    await until(() => node.layers.counts.suspects === 2, "it does not hear");
+    expect(node.log.lines.filter(({ level }) => level === "error")).toEqual([
+      {
+        level: "error",
+        fields: {
+          audit: true,
+          event: "suspect",
+          pack: 512,
+          image: "",
+          digest: "",
+          containers: [container],
+          stale_cached_pages: 0,
+        },
+        message: expect.stringContaining("restart nginx (abc, PID 42)"),
+      },
+      {
+        level: "error",
+        fields: expect.objectContaining({ audit: true, pack: 513 }),
+        message: expect.stringContaining("no container has it"),
+      },
+    ]);
   });
 
   test("starts without dedupd, and does what is left to do when it comes", async () => {
