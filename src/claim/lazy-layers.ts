@@ -43,8 +43,6 @@ export interface LazyLayersOptions {
   readonly packs: () => readonly KnownPack[];
   /** Up to where in the blob the author of the image wants content fetched first; 0 for none. */
   readonly prefetchEndBytes: (packId: number) => Promise<number>;
-  /** Deletes what is noted to be there of a new pack: whoever noted it meant another one. */
-  readonly forgetPresence: (packId: number) => void;
   /** The content of the layer is all there: it may become an ordinary one. */
   readonly onComplete: (pack: KnownPack) => void;
   /** How long mounting waits for dedupd. */
@@ -82,8 +80,6 @@ export class LazyLayers {
   #listening: Promise<void> | undefined;
   #status: DedupdStatus | undefined;
   readonly #startMs = Date.now();
-  /** Packs of layers that were made just now, until dedupd has them. */
-  readonly #adding = new Map<number, Promise<void>>();
   /** A layer was made, on a node that had none. */
   #needed = Promise.withResolvers<void>();
   /** Since when dedupd does not answer; undefined while it does. */
@@ -115,8 +111,6 @@ export class LazyLayers {
    * is missing. Rejects with `unavailable` where dedupd stays away.
    */
   async device(packId: number): Promise<string> {
-    // Of a layer that was made just now, dedupd may have another pack of that number.
-    await this.#adding.get(packId);
     const timeoutMs =
       this.#status?.backend === "eager" ? this.#options.fetchMs : this.#options.awayMs;
     try {
@@ -138,21 +132,12 @@ export class LazyLayers {
   }
 
   /** A layer was made just now: what its author wants first is fetched, then the rest. */
-  added(packId: number): Promise<void> {
+  async added(packId: number): Promise<void> {
+    const { dedupd, prefetchEndBytes, log } = this.#options;
     this.#needed.resolve();
-    const adding = this.#add(packId).finally(() => this.#adding.delete(packId));
-    this.#adding.set(packId, adding);
-    return adding;
-  }
-
-  async #add(packId: number): Promise<void> {
-    const { dedupd, prefetchEndBytes, forgetPresence, log } = this.#options;
     try {
       const blobEndBytes = await prefetchEndBytes(packId);
       await this.#untilThere(async () => {
-        // The number may have been another pack's, of which an earlier serve could not tell it.
-        await dedupd.withdraw(packId);
-        forgetPresence(packId);
         await dedupd.expose(packId);
         if (blobEndBytes > 0) await dedupd.prefetch(packId, { blobEndBytes });
       });

@@ -9,10 +9,9 @@
 import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AppError, describeError } from "../errors.ts";
+import { exposedMarkerPath, packOfMarker } from "../store/paths.ts";
 import { FillablePack } from "./fillable-pack.ts";
 import { presencePaths } from "./presence.ts";
-
-const markerSuffix = ".exposed";
 
 export class PackStore {
   readonly #folder: string;
@@ -39,8 +38,7 @@ export class PackStore {
   /** Those that were exposed; markers without a pack are removed, it was deleted meanwhile. */
   exposedBefore(): number[] {
     if (!existsSync(this.#folder)) return [];
-    const names = readdirSync(this.#folder).filter((name) => name.endsWith(markerSuffix));
-    const ids = names.map((name) => Number(name.slice(0, -markerSuffix.length)));
+    const ids = readdirSync(this.#folder).flatMap((name) => packOfMarker(name) ?? []);
     const [here, gone] = [
       ids.filter((id) => this.#isHere(id)),
       ids.filter((id) => !this.#isHere(id)),
@@ -84,10 +82,12 @@ export class PackStore {
 
   /** A pack that was deleted while it was open may have been synced since: that goes, too. */
   unmark(packId: number): void {
+    if (!this.#isHere(packId)) {
+      const { synced } = presencePaths(this.#pathOf(packId));
+      rmSync(synced, { force: true });
+    }
+    // Last: with it, the number can be another pack's (store/pack-allocator.ts).
     rmSync(this.#markerOf(packId), { force: true });
-    if (this.#isHere(packId)) return;
-    const { synced } = presencePaths(this.#pathOf(packId));
-    rmSync(synced, { force: true });
   }
 
   #isHere(packId: number): boolean {
@@ -99,7 +99,7 @@ export class PackStore {
   }
 
   #markerOf(packId: number): string {
-    return join(this.#folder, `${packId}${markerSuffix}`);
+    return exposedMarkerPath({ packs: this.#folder }, packId);
   }
 }
 

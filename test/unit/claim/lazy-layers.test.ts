@@ -82,8 +82,6 @@ class TestLayers implements AsyncDisposable {
   packs: KnownPack[] = [];
   readonly complete: number[] = [];
   prefetchEndBytes = 0;
-  /** Packs whose presence was forgotten, and whether dedupd had them. */
-  readonly forgotten: [number, boolean][] = [];
   readonly layers: LazyLayers;
 
   constructor(awayMs = 60_000) {
@@ -91,8 +89,6 @@ class TestLayers implements AsyncDisposable {
       dedupd: this.dedupd,
       packs: () => this.packs,
       prefetchEndBytes: async () => this.prefetchEndBytes,
-      forgetPresence: (packId) =>
-        void this.forgotten.push([packId, this.dedupd.exposed.has(packId)]),
       onComplete: ({ layerId }) => void this.complete.push(layerId),
       awayMs,
       fetchMs: 60_000,
@@ -225,18 +221,6 @@ describe("LazyLayers", () => {
     node.dedupd.isAway = false;
     await isDone;
     expect(node.dedupd.withdrawn).toEqual([512, 513]);
-  });
-
-  test("lets dedupd forget what had the number of a new pack, before it is mounted", async () => {
-    await using node = new TestLayers();
-    node.dedupd.exposed.set(512, "fetching");
-    const isAdded = node.layers.added(512);
-    expect(await node.layers.device(512)).toBe("/lazy/512.pack");
-    await isAdded;
-    expect(node.dedupd.withdrawn).toEqual([512]);
-    expect(node.forgotten).toEqual([[512, false]]);
-    expect(await node.layers.device(512)).toBe("/lazy/512.pack");
-    expect(node.dedupd.withdrawn).toHaveLength(1);
   });
 
   test("has what the author wants first fetched at once", async () => {
