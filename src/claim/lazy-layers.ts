@@ -259,10 +259,11 @@ export class LazyLayers {
   }
 
   #hear({ kind, packId, image, message, timeMs }: DedupdEvent): void {
-    if (kind === "complete") this.#complete(packId);
-    if (kind !== "mismatch" && kind !== "failed") return;
-    // What happened before was heard by the process before.
+    // What happened before was heard by the process before, or is seen in what the packs are like
+    // now; it may have been another pack that had the number then.
     if (timeMs < this.#startMs) return;
+    if (kind === "complete") return this.#complete(packId);
+    if (kind === "suspect") return;
     this.#counts[kind === "mismatch" ? "mismatches" : "failures"] += 1;
     const fields = { kind, packId, image, reason: message };
     this.#options.log.error(fields, `lazy pack ${packId}: ${kind}`);

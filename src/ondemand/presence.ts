@@ -90,6 +90,11 @@ export class Presence extends PresenceBits {
     return (piece) => ((bits[piece >>> 3] ?? 0) & (1 << (piece & 7))) !== 0;
   }
 
+  /** Whether all pieces are known to be on disk, whatever happens to the machine. */
+  static isAllSynced(packPath: string, count: number): boolean {
+    return onesIn(readSynced(presencePaths(packPath).synced, count)) === count;
+  }
+
   /** Call after the content is in the pack. */
   set(piece: number): void {
     this.bits[piece >>> 3]! |= 1 << (piece & 7);
@@ -97,9 +102,7 @@ export class Presence extends PresenceBits {
 
   /** How many pieces are there. */
   get presentCount(): number {
-    let count = 0;
-    for (const byte of this.bits) count += onesOf[byte]!;
-    return count;
+    return onesIn(this.bits);
   }
 
   /** A copy of the bits, to be given to `writeSynced` after the pack was synced. */
@@ -134,6 +137,12 @@ const onesOf = Uint8Array.from(
   { length: 256 },
   (_, byte) => byte.toString(2).replaceAll("0", "").length,
 );
+
+function onesIn(bits: Uint8Array): number {
+  let count = 0;
+  for (const byte of bits) count += onesOf[byte]!;
+  return count;
+}
 
 function isOfThisBoot(path: string, bootId: string): boolean {
   if (!existsSync(path)) return false;

@@ -122,15 +122,16 @@ describe("LazyLayers", () => {
 
   test("hears what happens, and counts what is wrong", async () => {
     await using node = new TestLayers();
-    node.know(512);
+    node.know(512, 513);
     node.dedupd.happen("failed", 512, 0);
+    node.dedupd.happen("complete", 513, 0);
     node.layers.start();
     node.dedupd.happen("mismatch", 512);
     node.dedupd.happen("complete", 999);
     node.dedupd.happen("complete", 512);
     await until(() => node.complete.length > 0, "it does not hear");
     expect(node.complete).toEqual([12]);
-    // The failure is from before the start.
+    // The failure is from before the start, and pack 513 is another one by now.
     expect(node.layers.counts).toEqual({ mismatches: 1, failures: 0, suspects: 0 });
     expect(node.log.messages("error")).toEqual(["lazy pack 512: mismatch"]);
   });
