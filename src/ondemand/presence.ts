@@ -6,7 +6,7 @@
  * in that boot only. `<id>.synced` is what was known to be on disk: it is written after the pack
  * was synced, and a new boot begins with it. What is lost in between is fetched again.
  *
- * One thread sets bits; the others read.
+ * One thread changes bits; the others read.
  *
  * @module
  */
@@ -55,10 +55,12 @@ export class PresenceBits {
 
 export class Presence extends PresenceBits {
   readonly #syncedPath: string;
+  readonly #count: number;
 
   private constructor(mapped: Uint8Array, syncedPath: string, count: number) {
     super(mapped, count);
     this.#syncedPath = syncedPath;
+    this.#count = count;
   }
 
   /**
@@ -93,6 +95,23 @@ export class Presence extends PresenceBits {
   /** Call after the content is in the pack. */
   set(piece: number): void {
     this.bits[piece >>> 3]! |= 1 << (piece & 7);
+  }
+
+  /**
+   * Back to what `writeSynced` wrote last.
+   *
+   * @returns the pieces that are not there any more
+   */
+  clearUnsynced(): number[] {
+    const synced = readSynced(this.#syncedPath, this.#count);
+    const cleared: number[] = [];
+    for (let piece = 0; piece < this.#count; piece++) {
+      const bit = 1 << (piece & 7);
+      if (!this.has(piece) || (synced[piece >>> 3]! & bit) !== 0) continue;
+      this.bits[piece >>> 3]! &= ~bit;
+      cleared.push(piece);
+    }
+    return cleared;
   }
 
   /** How many pieces are there. */
