@@ -49,6 +49,7 @@ export interface ChosenBackend {
 /**
  * @param name `auto`: the first that works; of fanotify, which lets readers have zeros when its
  *   channel closes, only with a keeper
+ * @throws AppError `unavailable` where the keeper does not answer, or another process still serves
  */
 export async function chooseBackend(
   name: BackendName | "auto",
@@ -64,7 +65,9 @@ export async function chooseBackend(
     try {
       return { backend: await open(options), reasons };
     } catch (error) {
-      if (name !== "auto") throw error;
+      // Whoever waits for this backend must not be left to another one: the next start tries again.
+      const isAway = error instanceof AppError && error.code === "unavailable";
+      if (name !== "auto" || isAway) throw error;
       reasons.push(`${candidate}: ${describeError(error)}`);
     }
   }
