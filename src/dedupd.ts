@@ -26,10 +26,12 @@ export async function runDedupd(config: Config): Promise<void> {
   await using started = new AsyncDisposableStack();
   const keeper = await openKeeper(config, log, started);
   const server = new OnDemandServer({ config, log, keeper, onCrash });
-  started.defer(() => server.close());
   const { dedupd: socketPath } = socketPaths(config.address);
-  // Before anything else is opened: only one process may fill the packs of a node.
-  started.use(serveUnix(createControlApp(server), socketPath));
+  // Before anything else is opened, and until all is closed: only one process may fill the packs
+  // of a node and answer the kernel.
+  const http = started.use(serveUnix(createControlApp(server), socketPath));
+  started.defer(() => server.close());
+  started.defer(() => http.stop());
   await server.start();
   notifyReady(process.env);
   log.info({ version, socketPath, backend: server.backendName }, "serving content on demand");
