@@ -252,7 +252,7 @@ describe("a pack that nobody watched", () => {
 describe("openFanotifyBackend()", () => {
   test("refuses to serve what another process serves", async () => {
     await openBackend();
-    expect(await rejection(openBackend())).toMatchObject({ code: "failed_precondition" });
+    expect(await rejection(openBackend())).toMatchObject({ code: "unavailable" });
   });
 
   test("refuses loop devices, which read zeros where nothing is", async () => {
