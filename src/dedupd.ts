@@ -10,7 +10,9 @@ import { serveUnix } from "./http/unix-server.ts";
 import { createLogger } from "./log.ts";
 import { notifyReady, openChannelKeeper } from "./ondemand/channel-keeper.ts";
 import { OnDemandServer } from "./ondemand/on-demand-server.ts";
+import { PackStore } from "./ondemand/pack-store.ts";
 import { socketPaths } from "./ondemand/sockets.ts";
+import { storePaths } from "./store/paths.ts";
 import { stopSignal } from "./stop-signal.ts";
 import type { Logger } from "./util/logger.ts";
 import { version } from "./version.ts";
@@ -26,10 +28,12 @@ export async function runDedupd(config: Config): Promise<void> {
   await using started = new AsyncDisposableStack();
   const keeper = await openKeeper(config, log, started);
   const server = new OnDemandServer({ config, log, keeper, onCrash });
-  started.defer(() => server.close());
   const { dedupd: socketPath } = socketPaths(config.address);
-  // Before anything else is opened: only one process may fill the packs of a node.
-  started.use(serveUnix(createControlApp(server), socketPath));
+  // Before anything else is opened, and until all is closed: only one process may fill the packs
+  // of a node and answer the kernel.
+  const http = started.use(serveUnix(createControlApp(server), socketPath));
+  started.defer(() => server.close());
+  started.defer(() => http.stop());
   await server.start();
   notifyReady(process.env);
   log.info({ version, socketPath, backend: server.backendName }, "serving content on demand");
@@ -37,8 +41,10 @@ export async function runDedupd(config: Config): Promise<void> {
 }
 
 async function openKeeper(config: Config, log: Logger, started: AsyncDisposableStack) {
-  // The one backend without a channel.
-  if (config.lazy.backend === "eager") return undefined;
+  const { packs } = storePaths(config.root);
+  // The one backend without a channel, unless another one has to go on.
+  const inUse = new PackStore(packs).backendInUse();
+  if (config.lazy.backend === "eager" && inUse === undefined) return undefined;
   const { keeper: socketPath } = socketPaths(config.address);
   const opened = await openChannelKeeper({ socketPath, environment: process.env, log });
   started.defer(() => opened.close());

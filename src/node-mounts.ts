@@ -4,6 +4,7 @@
  * @module
  */
 import { basename } from "node:path";
+import { imageFilesOf } from "./claim/image-files.ts";
 import type { LazyLayers } from "./claim/lazy-layers.ts";
 import { AppError } from "./errors.ts";
 import type { MkfsResult } from "./mkfs/probe.ts";
@@ -12,9 +13,7 @@ import { NodeLayerMounts } from "./mount/layer-mounts.ts";
 import type { CompressionResult } from "./mount/probe-compression.ts";
 import type { ProbeResult } from "./mount/probe.ts";
 import type { OpenRoot } from "./root.ts";
-import { findLayer, imageIdentity, type LayerRow, packIdsOf } from "./store/index-database.ts";
-import { lazyLayerOfPack } from "./store/lazy-layers.ts";
-import { imagePath, packPath } from "./store/paths.ts";
+import { findLayer, imageIdentity, type LayerRow } from "./store/index-database.ts";
 import type { FileStamp } from "./store/verify-image.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -38,7 +37,8 @@ export async function openMounts(
     directory: root.paths.mounts,
     driver,
     method: probe.mode.method,
-    source: (layerId) => imageFilesOf(root, requireLayer(root, layerId), lazyLayers),
+    source: (layerId) =>
+      imageFilesOf(root, requireLayer(root, layerId), lazyLayers, probe.mode.method),
     idleMs,
     log,
   });
@@ -86,17 +86,4 @@ function requireLayer(root: OpenRoot, layerId: number): LayerRow {
   throw new AppError("data_loss", `The content of layer ${layerId} is lost`, {
     remedy: "remove the images that use the layer and pull them again",
   });
-}
-
-async function imageFilesOf(
-  { paths, index }: OpenRoot,
-  layer: LayerRow,
-  lazyLayers: LazyLayers,
-): Promise<ImageFiles> {
-  // Content that may still be missing is read through whoever fetches it.
-  const isMissing = (packId: number) => lazyLayerOfPack(index, packId)?.complete === 0;
-  const pathOf = async (packId: number) =>
-    isMissing(packId) ? lazyLayers.device(packId) : packPath(paths, packId);
-  const packs = await Promise.all(packIdsOf(layer).map(pathOf));
-  return { image: imagePath(paths, layer.id), packs };
 }

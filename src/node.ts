@@ -119,7 +119,7 @@ export async function openNode(
   const background = maintenance;
   opened.defer(() => background.close());
   promotions = openPromotions(surroundings, layers);
-  const lazy = openLazyAdmin(parts, lazyLayers, claims, promotions);
+  const lazy = openLazyAdmin(parts, lazyLayers, claims, promotions, mounts);
   const promoting = promotions;
   opened.defer(() => promoting.close());
   opened.defer(() => promotionPacer.cancel());

@@ -36,7 +36,7 @@ import { type Encoding, openIndex, truncateLog } from "./store/index-database.ts
 import { moveLayerBlobs } from "./store/layer-blobs.ts";
 import type { BlockRange } from "./store/layout.ts";
 import { markComplete } from "./store/lazy-layers.ts";
-import { openPieces } from "./store/lazy-pack.ts";
+import { openPieces, requireWholePack } from "./store/lazy-pack.ts";
 import type { StorePaths } from "./store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
 import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "./store/reclaim.ts";
@@ -193,6 +193,7 @@ const handlers = {
   },
 
   markLazyComplete(packId: number): void {
+    requireWholePack(paths(), packId);
     markComplete(database(), packId);
   },
 

@@ -38,10 +38,11 @@ function problemOfPack(paths: StorePaths, { pack }: LazyPackRow): string | undef
   const sizeBytes = packBytesOf(pack);
   if (found.size !== sizeBytes) return `${path} has ${found.size} bytes instead of ${sizeBytes}`;
   try {
-    const { packBytes } = openPieces(paths, pack);
+    const { packBytes, length } = openPieces(paths, pack);
+    Presence.read(path, length);
     return packBytes > sizeBytes ? `the pieces of ${path} do not fit in it` : undefined;
   } catch (error) {
-    return `nobody knows what belongs in ${path}: ${describeError(error)}`;
+    return `nobody knows what belongs in, or is in ${path}: ${describeError(error)}`;
   }
 }
 

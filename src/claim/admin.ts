@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { lazyPackOfLayer } from "../store/lazy-layers.ts";
+import { lazyPackOfLayer, listLazyPacks } from "../store/lazy-layers.ts";
 import type { TraceProgress } from "../store/trace-progress.ts";
 import type { FillCounters } from "../ondemand/control.ts";
 import type { BackendName } from "../ondemand/contract.ts";
@@ -12,6 +12,8 @@ import type { EventCounts, LazyLayers } from "./lazy-layers.ts";
 import { lazyView, type LayerPack, type LazyView } from "./lazy-view.ts";
 import type { LazyParts, OpenClaims } from "./open.ts";
 import { Prefetches } from "./prefetches.ts";
+import { type Readiness, readinessOf } from "./readiness.ts";
+import { suspectViews, type SuspectView } from "./suspect-packs.ts";
 import type { PromotionCounts, Promotions } from "./promotions.ts";
 
 /** Names as in the JSON; all since the start of the process that counts. */
@@ -20,6 +22,8 @@ export interface LazyStatistics {
   readonly promotions: PromotionCounts;
   /** What dedupd told of failures. */
   readonly events: EventCounts;
+  /** Packs from which zeros may have been read, and by which containers. */
+  readonly suspects: readonly SuspectView[];
   /** Null where it is away. */
   readonly dedupd: { readonly backend: BackendName; readonly counters: FillCounters } | null;
 }
@@ -28,6 +32,7 @@ export interface LazyAdmin {
   readonly view: () => Promise<LazyView>;
   readonly prefetches: Prefetches;
   readonly statistics: () => Promise<LazyStatistics>;
+  readonly readiness: () => Promise<Readiness>;
 }
 
 const noClaims: ClaimCounts = { lazy: 0, present: 0, not_lazy: 0, seconds: 0 };
@@ -37,6 +42,7 @@ export function openLazyAdmin(
   lazyLayers: LazyLayers,
   claims: OpenClaims | undefined,
   promotions: Promotions,
+  mounts: { isMounted(layerId: number): boolean },
 ): LazyAdmin {
   const packOf = (layerId: number): LayerPack | undefined => {
     const row = lazyPackOfLayer(index, layerId);
@@ -65,9 +71,14 @@ export function openLazyAdmin(
     return {
       claims: { ...(claims?.claims.counts ?? noClaims) },
       promotions: { ...promotions.counts },
-      events: { ...lazyLayers.counts },
+      events: lazyLayers.counts,
+      suspects: found === undefined ? [] : suspectViews(found.dedupd.suspects, found.packs),
       dedupd: found ? { backend: found.dedupd.backend, counters: found.dedupd.counters } : null,
     };
   };
-  return { view, prefetches, statistics };
+  const readiness = async (): Promise<Readiness> => {
+    const mounted = listLazyPacks(index).filter(({ layer }) => mounts.isMounted(layer));
+    return readinessOf(await lazyLayers.status(), mounted.length);
+  };
+  return { view, prefetches, statistics, readiness };
 }

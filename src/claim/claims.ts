@@ -147,6 +147,8 @@ export class NodeLayerClaims implements LayerClaims {
     } catch (error) {
       const needsLower = error instanceof AppError && error.code === "failed_precondition";
       if (!needsLower || request.base.lower !== "unknown") throw error;
+      // Whoever asked has released by then what is mounted for it.
+      signal.throwIfAborted();
       return await layers.claim(blob, await request.mountedBase(), signal);
     }
   }

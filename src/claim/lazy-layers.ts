@@ -22,6 +22,7 @@ import type {
   PrefetchRequest,
 } from "../ondemand/control.ts";
 import type { Logger } from "../util/logger.ts";
+import { SuspectPacks } from "./suspect-packs.ts";
 
 export type DedupdCalls = Pick<
   ControlClient,
@@ -42,8 +43,6 @@ export interface LazyLayersOptions {
   readonly packs: () => readonly KnownPack[];
   /** Up to where in the blob the author of the image wants content fetched first; 0 for none. */
   readonly prefetchEndBytes: (packId: number) => Promise<number>;
-  /** Deletes what is noted to be there of a new pack: whoever noted it meant another one. */
-  readonly forgetPresence: (packId: number) => void;
   /** The content of the layer is all there: it may become an ordinary one. */
   readonly onComplete: (pack: KnownPack) => void;
   /** How long mounting waits for dedupd. */
@@ -61,9 +60,9 @@ export interface DedupdView {
 
 /** What dedupd told of failures since the start. Names as in the JSON. */
 export interface EventCounts {
-  mismatches: number;
-  failures: number;
-  suspects: number;
+  readonly mismatches: number;
+  readonly failures: number;
+  readonly suspects: number;
 }
 
 /** Between two attempts to reach dedupd: for who waits to mount, and for who listens. */
@@ -74,14 +73,13 @@ const idleRetryMs = 60_000;
 const statusMs = 2_000;
 
 export class LazyLayers {
-  readonly counts: EventCounts = { mismatches: 0, failures: 0, suspects: 0 };
+  readonly #counts = { mismatches: 0, failures: 0 };
+  readonly #suspects: SuspectPacks;
   readonly #options: LazyLayersOptions;
   readonly #stop = new AbortController();
   #listening: Promise<void> | undefined;
   #status: DedupdStatus | undefined;
   readonly #startMs = Date.now();
-  /** Packs of layers that were made just now, until dedupd has them. */
-  readonly #adding = new Map<number, Promise<void>>();
   /** A layer was made, on a node that had none. */
   #needed = Promise.withResolvers<void>();
   /** Since when dedupd does not answer; undefined while it does. */
@@ -91,6 +89,11 @@ export class LazyLayers {
 
   constructor(options: LazyLayersOptions) {
     this.#options = options;
+    this.#suspects = new SuspectPacks(options.log);
+  }
+
+  get counts(): EventCounts {
+    return { ...this.#counts, suspects: this.#suspects.count };
   }
 
   /** Finds dedupd, now or whenever it comes, and listens to it. */
@@ -108,8 +111,6 @@ export class LazyLayers {
    * is missing. Rejects with `unavailable` where dedupd stays away.
    */
   async device(packId: number): Promise<string> {
-    // Of a layer that was made just now, dedupd may have another pack of that number.
-    await this.#adding.get(packId);
     const timeoutMs =
       this.#status?.backend === "eager" ? this.#options.fetchMs : this.#options.awayMs;
     try {
@@ -119,22 +120,24 @@ export class LazyLayers {
     }
   }
 
-  /** A layer was made just now: what its author wants first is fetched, then the rest. */
-  added(packId: number): Promise<void> {
-    this.#needed.resolve();
-    const adding = this.#add(packId).finally(() => this.#adding.delete(packId));
-    this.#adding.set(packId, adding);
-    return adding;
+  /** Rejects with `failed_precondition` unless all content of the pack is there. */
+  async requireWhole(packId: number): Promise<void> {
+    const packs = await this.#options.dedupd.packs();
+    const pack = packs.find((exposed) => exposed.packId === packId);
+    if (pack !== undefined && pack.presentPieces === pack.pieces) return;
+    throw new AppError("failed_precondition", `Lazy pack ${packId} has content to be fetched`, {
+      remedy:
+        'a loop device would read zeros: set "lazy.backend" to "fuse" or "mount.method" to "auto"',
+    });
   }
 
-  async #add(packId: number): Promise<void> {
-    const { dedupd, prefetchEndBytes, forgetPresence, log } = this.#options;
+  /** A layer was made just now: what its author wants first is fetched, then the rest. */
+  async added(packId: number): Promise<void> {
+    const { dedupd, prefetchEndBytes, log } = this.#options;
+    this.#needed.resolve();
     try {
       const blobEndBytes = await prefetchEndBytes(packId);
       await this.#untilThere(async () => {
-        // The number may have been another pack's, of which an earlier serve could not tell it.
-        await dedupd.withdraw(packId);
-        forgetPresence(packId);
         await dedupd.expose(packId);
         if (blobEndBytes > 0) await dedupd.prefetch(packId, { blobEndBytes });
       });
@@ -212,6 +215,7 @@ export class LazyLayers {
         const answer = await this.#options.dedupd.events(last, { signal });
         last = answer.last;
         for (const event of answer.events) this.#hear(event);
+        if (answer.events.some(({ kind }) => kind === "suspect")) await this.#askForSuspects();
       } catch (error) {
         isFound = false;
         this.#noteAway(error);
@@ -232,6 +236,8 @@ export class LazyLayers {
     const { dedupd, packs, log } = this.#options;
     this.#status = await dedupd.status();
     const exposed = await dedupd.packs();
+    // Those of before: dedupd may have been started by somebody else, and earlier.
+    this.#suspects.note(this.#status.suspects, exposed);
     const known = new Map(packs().map((pack) => [pack.packId, pack]));
     const strays = exposed.filter(({ packId }) => !known.has(packId));
     await this.#withdraw(strays.map(({ packId }) => packId));
@@ -246,13 +252,19 @@ export class LazyLayers {
     }
   }
 
+  async #askForSuspects(): Promise<void> {
+    const { dedupd } = this.#options;
+    const [{ suspects }, packs] = await Promise.all([dedupd.status(), dedupd.packs()]);
+    this.#suspects.note(suspects, packs);
+  }
+
   #hear({ kind, packId, image, message, timeMs }: DedupdEvent): void {
-    if (kind === "complete") this.#complete(packId);
-    // What happened before was heard by the process before.
-    if (kind === "complete" || timeMs < this.#startMs) return;
-    if (kind === "mismatch") this.counts.mismatches += 1;
-    else if (kind === "failed") this.counts.failures += 1;
-    else this.counts.suspects += 1;
+    // What happened before was heard by the process before, or is seen in what the packs are like
+    // now; it may have been another pack that had the number then.
+    if (timeMs < this.#startMs) return;
+    if (kind === "complete") return this.#complete(packId);
+    if (kind === "suspect") return;
+    this.#counts[kind === "mismatch" ? "mismatches" : "failures"] += 1;
     const fields = { kind, packId, image, reason: message };
     this.#options.log.error(fields, `lazy pack ${packId}: ${kind}`);
   }

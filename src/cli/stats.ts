@@ -2,6 +2,7 @@
 import { defineCommand } from "citty";
 import type { NodeStatistics } from "../http/statistics.ts";
 import { formatSize } from "../util/bytes.ts";
+import { describeSuspect } from "../claim/suspect-packs.ts";
 import { callApi } from "./admin-api.ts";
 import { guard, printLine, printTable } from "./command.ts";
 
@@ -44,5 +45,6 @@ function printStatistics(statistics: NodeStatistics): void {
     ["early", `${early.started} started, ${early.used} used, ${early.dropped} dropped`],
     ["mounts", `${mounts.file} by file, ${mounts.loop} by loop device`],
   ]);
+  for (const suspect of statistics.lazy.suspects) printLine(`suspect: ${describeSuspect(suspect)}`);
   for (const layer of layers.plain_layers) printLine(`plain: ${layer.name}: ${layer.reason}`);
 }

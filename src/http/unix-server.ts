@@ -9,13 +9,18 @@ const socketUmask = 0o177;
 /** Callers decide how long to wait. The types of Bun do not know that Unix sockets have it too. */
 const withoutTimeout = { idleTimeout: 0 };
 
+export interface UnixServer extends AsyncDisposable {
+  /** Cuts off what is under way; the socket is nobody else's until it is disposed of. */
+  stop(): Promise<void>;
+}
+
 /**
- * Serves from when it returns; disposing ends it, and cuts off what is under way.
+ * Serves from when it returns; disposing stops it and leaves the socket to the next process.
  *
  * @throws AppError `failed_precondition` where another process has the socket or something that is
  *   no socket has its path, `unavailable` where it cannot be made
  */
-export function serveUnix(app: Hono, socketPath: string): AsyncDisposable {
+export function serveUnix(app: Hono, socketPath: string): UnixServer {
   const taken = takeSocketPath(socketPath);
   if (taken === undefined) {
     throw new AppError("failed_precondition", `Another process listens on "${socketPath}"`, {
@@ -34,9 +39,11 @@ export function serveUnix(app: Hono, socketPath: string): AsyncDisposable {
   } finally {
     process.umask(umask);
   }
+  const stop = () => server.stop(true);
   return {
+    stop,
     [Symbol.asyncDispose]: async () => {
-      await server.stop(true);
+      await stop();
       taken[Symbol.dispose]();
     },
   };

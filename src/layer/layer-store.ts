@@ -202,7 +202,10 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
     return this.rewrite({ layerId, recompresses: false, promotes: true });
   }
 
-  /** Notes that all content of a lazy pack is there and on disk; survives a restart. */
+  /**
+   * Notes that all content of a lazy pack is there and on disk; survives a restart. Rejects with
+   * `failed_precondition` where the files of the pack do not say so.
+   */
   markComplete(packId: number): Promise<void> {
     return this.#lock.run(() => this.#options.housekeeper.call("markLazyComplete", packId));
   }

@@ -6,9 +6,12 @@
  */
 import { KiB } from "../util/bytes.ts";
 
+/** A range of a piece has 32 bits (ondemand/piece-map.ts). */
+const rangeBytesMax = 2 ** 32 - 1;
+
 /** More than any encoder makes of content it cannot compress. */
 function compressedBytesMax(sizeBytes: number): number {
-  return 2 * sizeBytes + 64 * KiB;
+  return Math.min(rangeBytesMax, 2 * sizeBytes + 64 * KiB);
 }
 
 export class ChunkRanges {

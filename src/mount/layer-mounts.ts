@@ -131,6 +131,10 @@ export class NodeLayerMounts implements LayerMounts {
     for (const layer of this.#layers.values()) stopTimer(layer);
   }
 
+  isMounted(layerId: number): boolean {
+    return this.#layers.get(layerId)?.mountedBy !== undefined;
+  }
+
   /** How many layers are mounted, by method. */
   counts(): Record<MountMethod, number> {
     const counts = { file: 0, loop: 0 };

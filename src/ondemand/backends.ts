@@ -20,6 +20,11 @@ export interface BackendOptions {
   /** Undefined: nobody keeps a channel open when this process ends. */
   readonly keeper: ChannelKeeper | undefined;
   readonly log: Logger;
+  /**
+   * Through which layers of this boot may be mounted: a mount goes on reading where it was made to
+   * read, whatever is configured since.
+   */
+  readonly inUse?: BackendName | undefined;
   /** How images are to be mounted, as configured. */
   readonly mountMethod?: "auto" | MountMethod;
   /** Threads that answer the kernel. */
@@ -47,28 +52,57 @@ export interface ChosenBackend {
 }
 
 /**
+ * One that is in use goes on until its packs are complete and gone, or until the next boot: its
+ * readers would wait for ever for another one.
+ *
  * @param name `auto`: the first that works; of fanotify, which lets readers have zeros when its
  *   channel closes, only with a keeper
+ * @throws AppError `unavailable` where the keeper does not answer, or another process still serves
  */
 export async function chooseBackend(
   name: BackendName | "auto",
   options: BackendOptions,
 ): Promise<ChosenBackend> {
   const reasons: string[] = [];
-  for (const [candidate, open] of backends) {
-    if (name !== "auto" && name !== candidate) continue;
-    if (name === "auto" && candidate === "fanotify" && options.keeper === undefined) {
+  const { inUse, keeper, log } = options;
+  for (const [candidate, open] of candidatesOf(name, inUse)) {
+    const isInUse = candidate === inUse;
+    if (name === "auto" && candidate === "fanotify" && keeper === undefined && !isInUse) {
       reasons.push("fanotify: there is no keeper");
       continue;
     }
     try {
-      return { backend: await open(options), reasons };
+      // How new images are mounted is no matter of those that are.
+      const backend = await open(isInUse ? { ...options, mountMethod: "auto" } : options);
+      if (isInUse && candidate !== preferred(name))
+        reasons.push(`${candidate} goes on: layers may be mounted through it`);
+      return { backend, reasons };
     } catch (error) {
-      if (name !== "auto") throw error;
+      // Whoever waits for this backend must not be left to another one: the next start tries again.
+      const isAway = error instanceof AppError && error.code === "unavailable";
+      if (candidate === name || isAway) throw error;
       reasons.push(`${candidate}: ${describeError(error)}`);
+      if (isInUse) log.error({ reasons }, "who has lazy layers mounted may wait for ever");
     }
   }
   throw new AppError("unimplemented", `There is no backend "${name}"`, {
     remedy: 'set "lazy.backend" to "auto"',
   });
+}
+
+function preferred(name: BackendName | "auto"): BackendName | undefined {
+  return name === "auto" ? backends[0]?.[0] : name;
+}
+
+/** What is in use first, then what is configured. */
+function candidatesOf(
+  name: BackendName | "auto",
+  inUse: BackendName | undefined,
+): (typeof backends)[number][] {
+  return [
+    ...backends.filter(([candidate]) => candidate === inUse),
+    ...backends.filter(
+      ([candidate]) => candidate !== inUse && (name === "auto" || candidate === name),
+    ),
+  ];
 }

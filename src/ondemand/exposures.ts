@@ -47,10 +47,12 @@ export class Exposures {
   /** The path to mount; rejects with `not_found`, `data_loss`, or as the backend does. */
   expose(packId: number, backend: LazyBackend): Promise<string> {
     return this.#locks.run([String(packId)], async () => {
+      // Whoever deleted it could not tell us: what is there now is another pack of that number.
+      if (this.#options.store.get(packId)?.isDeleted === true) await this.#letGo(packId, backend);
       const known = this.#paths.get(packId);
       if (known !== undefined) return known;
       const pack = this.#open(packId);
-      this.#options.store.mark(packId);
+      this.#options.store.mark(packId, backend.name);
       failpoint("expose.marked");
       const path = await backend.expose(pack);
       this.#paths.set(packId, path);
@@ -65,18 +67,23 @@ export class Exposures {
     // What the backend waits for, such as all content, would keep the lock.
     this.#options.filler.remove(packId);
     return this.#locks.run([String(packId)], async () => {
-      const { store, syncer } = this.#options;
-      const pack = store.get(packId);
-      this.#options.filler.remove(packId);
-      if (pack !== undefined) {
-        await backend.withdraw(packId);
-        failpoint("withdraw.marked");
-        this.#paths.delete(packId);
-        await syncer.flush(pack);
-      }
-      await store.close(packId);
-      store.unmark(packId);
+      await this.#letGo(packId, backend);
+      this.#options.store.unmark(packId);
     });
+  }
+
+  async #letGo(packId: number, backend: LazyBackend): Promise<void> {
+    const { store, syncer, filler } = this.#options;
+    const pack = store.get(packId);
+    filler.remove(packId);
+    if (pack !== undefined) {
+      // First, so that a failure leaves nothing that seems to be exposed.
+      this.#paths.delete(packId);
+      await backend.withdraw(packId);
+      failpoint("withdraw.marked");
+      await syncer.flush(pack);
+    }
+    await store.close(packId);
   }
 
   /** Whether a backend serves the pack; else it is told of its end when it is exposed. */

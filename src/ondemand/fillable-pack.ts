@@ -34,6 +34,8 @@ export class FillablePack implements LazyPack {
   isDirty = false;
   /** All is there and on disk. */
   isSettled = false;
+  /** Nothing is to be done with it any more: another pack may have its number and its paths. */
+  isClosed = false;
   /** Why the last attempt to fetch something failed; undefined after a success. */
   reason: string | undefined;
   readonly #hashes: HashFilter;
@@ -105,9 +107,25 @@ export class FillablePack implements LazyPack {
 
   /** A piece that is there and has the content of a piece of another pack; undefined for none. */
   findPresent({ pieces }: FillablePack, index: number): number | undefined {
-    if (this.#presentPieces === 0) return undefined;
+    if (this.#presentPieces === 0 || this.isClosed) return undefined;
     if (!this.#hashes.mayHave(pieces, index)) return undefined;
     return this.pieces.find(pieces.sha256Of(index), (piece) => this.presence.has(piece));
+  }
+
+  /**
+   * What is not known to be on the disk is not there any more, and will be fetched again: after an
+   * error of writing, the page cache may have dropped what it could not write.
+   */
+  forgetUnsynced(): void {
+    for (const piece of this.presence.clearUnsynced()) {
+      this.#presentPieces -= 1;
+      this.#presentBytes -= this.pieces.sizeOf(piece);
+    }
+  }
+
+  /** Its file was deleted; it may be that of another pack by now. */
+  get isDeleted(): boolean {
+    return fstatSync(this.file).nlink === 0;
   }
 
   /** The file stays open until the result is disposed of: descriptors are used again. */
@@ -123,6 +141,7 @@ export class FillablePack implements LazyPack {
 
   /** Closes the file when nobody uses it any more. */
   async close(): Promise<void> {
+    this.isClosed = true;
     if (this.#users > 0) await new Promise<void>((resolve) => (this.#whenUnused = resolve));
     closeSync(this.file);
   }

@@ -89,6 +89,7 @@ export class OnDemandServer implements DedupdControl {
         onCrash,
         threads: Math.min(backendThreadsMax, availableParallelism()),
         mountMethod: mount.method,
+        inUse: this.#store.backendInUse(),
         demand: this.#engine.filler.demand,
         prefetchAhead: (window) => this.#engine.filler.readAhead(window),
         reportSuspect: (packId, message) => this.#report("suspect", packId, message),

@@ -1,7 +1,7 @@
 /** The supervisor of `serve`, with the real processes behind it. */
 import { readdirSync } from "node:fs";
 import type { Config } from "../config/schema.ts";
-import { storePaths } from "../store/paths.ts";
+import { packOfMarker, storePaths } from "../store/paths.ts";
 import type { Logger } from "../util/logger.ts";
 import { expectedVariable } from "./channel-keeper.ts";
 import { ControlClient } from "./control-client.ts";
@@ -69,5 +69,5 @@ export function openSupervisor(config: Config, hasUnits: boolean, log: Logger): 
 
 /** dedupd leaves a marker for each, to find them again itself. */
 function hasExposedPacks(root: string): boolean {
-  return readdirSync(storePaths(root).packs).some((name) => name.endsWith(".exposed"));
+  return readdirSync(storePaths(root).packs).some((name) => packOfMarker(name) !== undefined);
 }

@@ -6,13 +6,15 @@
  *
  * @module
  */
-import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { isOpenElsewhere } from "../../ffi/lease.ts";
 import { AppError, describeError } from "../errors.ts";
+import { exposedMarkerPath, packOfMarker } from "../store/paths.ts";
+import type { BackendName } from "./contract.ts";
 import { FillablePack } from "./fillable-pack.ts";
-import { presencePaths } from "./presence.ts";
-
-const markerSuffix = ".exposed";
+import { PieceMap, pieceMapPath } from "./piece-map.ts";
+import { currentBootId, Presence, presencePaths } from "./presence.ts";
 
 export class PackStore {
   readonly #folder: string;
@@ -38,15 +40,14 @@ export class PackStore {
 
   /** Those that were exposed; markers without a pack are removed, it was deleted meanwhile. */
   exposedBefore(): number[] {
+    const marked = this.#marked();
+    for (const packId of marked) if (!this.#isHere(packId)) this.unmark(packId);
+    return marked.filter((packId) => this.#isHere(packId));
+  }
+
+  #marked(): number[] {
     if (!existsSync(this.#folder)) return [];
-    const names = readdirSync(this.#folder).filter((name) => name.endsWith(markerSuffix));
-    const ids = names.map((name) => Number(name.slice(0, -markerSuffix.length)));
-    const [here, gone] = [
-      ids.filter((id) => this.#isHere(id)),
-      ids.filter((id) => !this.#isHere(id)),
-    ];
-    for (const id of gone) this.unmark(id);
-    return here;
+    return readdirSync(this.#folder).flatMap((name) => packOfMarker(name) ?? []);
   }
 
   /**
@@ -78,16 +79,41 @@ export class PackStore {
     await pack?.close();
   }
 
-  mark(packId: number): void {
-    writeFileSync(this.#markerOf(packId), "", { mode: 0o600 });
+  mark(packId: number, backend: BackendName): void {
+    writeFileSync(this.#markerOf(packId), `${currentBootId()} ${backend}\n`, { mode: 0o600 });
+  }
+
+  /**
+   * The backend through which layers of this boot may be mounted, as the last process has left
+   * them; undefined for none. To be called before any pack is opened.
+   *
+   * A complete pack is read without events, but a FUSE file needs its server as long as it is open.
+   */
+  backendInUse(): BackendName | undefined {
+    const boot = currentBootId();
+    const served = new Set<string | undefined>();
+    for (const packId of this.#marked()) {
+      if (!this.#isHere(packId)) continue;
+      const [bootId, backend] = readFileSync(this.#markerOf(packId), "latin1").trim().split(" ");
+      if (bootId === boot && this.#isReadThrough(packId, backend)) served.add(backend);
+    }
+    return mountable.find((name) => served.has(name));
+  }
+
+  #isReadThrough(packId: number, backend: string | undefined): boolean {
+    if (backend !== "fanotify") return true;
+    const path = this.#pathOf(packId);
+    return !isKnownComplete(path) && isOpenElsewhere(path);
   }
 
   /** A pack that was deleted while it was open may have been synced since: that goes, too. */
   unmark(packId: number): void {
+    if (!this.#isHere(packId)) {
+      const { synced } = presencePaths(this.#pathOf(packId));
+      rmSync(synced, { force: true });
+    }
+    // Last: with it, the number can be another pack's (store/pack-allocator.ts).
     rmSync(this.#markerOf(packId), { force: true });
-    if (this.#isHere(packId)) return;
-    const { synced } = presencePaths(this.#pathOf(packId));
-    rmSync(synced, { force: true });
   }
 
   #isHere(packId: number): boolean {
@@ -99,7 +125,22 @@ export class PackStore {
   }
 
   #markerOf(packId: number): string {
-    return join(this.#folder, `${packId}${markerSuffix}`);
+    return exposedMarkerPath({ packs: this.#folder }, packId);
+  }
+}
+
+/** Those that give out what is not complete; readers of the first would be given zeros. */
+const mountable: readonly BackendName[] = ["fanotify", "fuse"];
+
+/** A damaged pack is not. */
+function isKnownComplete(path: string): boolean {
+  try {
+    const { length } = new PieceMap(readFileSync(pieceMapPath(path)), path);
+    const isThere = Presence.read(path, length);
+    for (let piece = 0; piece < length; piece++) if (!isThere(piece)) return false;
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -18,6 +18,8 @@ export interface PackSyncerOptions {
   readonly log: Logger;
   /** All of the pack is there and on disk; called once for each time it is opened. */
   readonly onComplete: (pack: FillablePack) => Promise<void>;
+  /** Default: fdatasync(2). */
+  readonly syncData?: (file: number) => Promise<void>;
 }
 
 export class PackSyncer {
@@ -31,7 +33,7 @@ export class PackSyncer {
 
   /** To be called when something may have come. */
   note(pack: FillablePack): void {
-    if (pack.isSettled || (!pack.isDirty && !pack.isFull)) return;
+    if (!needsSync(pack)) return;
     if (pack.isFull) {
       this.#stop(pack);
       void this.#syncSafely(pack);
@@ -61,7 +63,7 @@ export class PackSyncer {
     try {
       await this.#locks.run([pack.path], () => this.#sync(pack));
     } catch (error) {
-      // A full disk: what is not synced is fetched again after a loss of power.
+      // A full or a broken disk: what is not synced is fetched again.
       const { packId } = pack;
       this.#options.log.warn({ packId, reason: describeError(error) }, "cannot sync a lazy pack");
       pack.isDirty = true;
@@ -70,12 +72,14 @@ export class PackSyncer {
   }
 
   async #sync(pack: FillablePack): Promise<void> {
+    if (!needsSync(pack)) return;
     const isFull = pack.isFull;
-    if (pack.isSettled || (!pack.isDirty && !isFull)) return;
     using _open = pack.use();
     pack.isDirty = false;
     const bits = pack.presence.snapshot();
-    await syncData(pack.file);
+    await this.#syncContent(pack);
+    // The next pack of that number would begin with what this one had.
+    if (pack.isDeleted) return;
     await pack.presence.writeSynced(bits);
     pack.pieces.release();
     if (!isFull) return;
@@ -84,4 +88,21 @@ export class PackSyncer {
     await this.#options.onComplete(pack);
     failpoint("complete.after");
   }
+
+  /**
+   * The kernel tells of an error of writing once, and may have dropped the pages: to sync again
+   * would succeed without them (fsync(2)).
+   */
+  async #syncContent(pack: FillablePack): Promise<void> {
+    try {
+      await (this.#options.syncData ?? syncData)(pack.file);
+    } catch (error) {
+      pack.forgetUnsynced();
+      throw error;
+    }
+  }
+}
+
+function needsSync({ isClosed, isSettled, isDirty, isFull }: FillablePack): boolean {
+  return !isClosed && !isSettled && (isDirty || isFull);
 }

@@ -45,6 +45,7 @@ const version = 1;
 const headerBytes = 64;
 const recordBytes = 64;
 const sha256Bytes = 32;
+const u32Max = 2 ** 32 - 1;
 const at = { count: 12, originBytes: 16, packBytes: 24 } as const;
 const field = {
   packOffset: 0,
@@ -78,6 +79,8 @@ export function encodePieceMap(
   let endBytes = 0;
   for (const [index, piece] of pieces.entries()) {
     assert(piece.packOffsetBytes >= endBytes, "pieces are in order and do not overlap");
+    const narrow = [piece.sizeBytes, piece.innerOffsetBytes, piece.compressedBytes];
+    assert(Math.max(...narrow) <= u32Max, "sizes of a piece have 32 bits");
     endBytes = piece.packOffsetBytes + piece.sizeBytes;
     writeRecord(view, recordsAt + index * recordBytes, piece);
   }

@@ -6,7 +6,7 @@
  * in that boot only. `<id>.synced` is what was known to be on disk: it is written after the pack
  * was synced, and a new boot begins with it. What is lost in between is fetched again.
  *
- * One thread sets bits; the others read.
+ * One thread changes bits; the others read.
  *
  * @module
  */
@@ -16,7 +16,11 @@ import { dirname } from "node:path";
 import { AppError, describeError } from "../errors.ts";
 
 const headerBytes = 64;
-const bootIdPath = "/proc/sys/kernel/random/boot_id";
+
+/** As the kernel has it: another one after each boot (proc_sys_kernel(5)). */
+export function currentBootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+}
 
 /** Of the pack at `path`, `<id>.pack`. */
 export function presencePaths(path: string): { readonly have: string; readonly synced: string } {
@@ -55,10 +59,12 @@ export class PresenceBits {
 
 export class Presence extends PresenceBits {
   readonly #syncedPath: string;
+  readonly #count: number;
 
   private constructor(mapped: Uint8Array, syncedPath: string, count: number) {
     super(mapped, count);
     this.#syncedPath = syncedPath;
+    this.#count = count;
   }
 
   /**
@@ -70,7 +76,7 @@ export class Presence extends PresenceBits {
   static open(packPath: string, count: number): Presence {
     const { have, synced } = presencePaths(packPath);
     const sizeBytes = headerBytes + Math.ceil(count / 8);
-    const bootId = readFileSync(bootIdPath, "latin1").trim();
+    const bootId = currentBootId();
     if (!isOfThisBoot(have, bootId)) makeHave(have, bootId, readSynced(synced, count));
     const mapped = mapFile(have);
     if (mapped.length !== sizeBytes) {
@@ -83,11 +89,16 @@ export class Presence extends PresenceBits {
   /** What `open` would find, for who only looks: nothing is written. */
   static read(packPath: string, count: number): (piece: number) => boolean {
     const { have, synced } = presencePaths(packPath);
-    const bootId = readFileSync(bootIdPath, "latin1").trim();
+    const bootId = currentBootId();
     const bits = isOfThisBoot(have, bootId)
       ? readFileSync(have).subarray(headerBytes)
       : readSynced(synced, count);
     return (piece) => ((bits[piece >>> 3] ?? 0) & (1 << (piece & 7))) !== 0;
+  }
+
+  /** Whether all pieces are known to be on disk, whatever happens to the machine. */
+  static isAllSynced(packPath: string, count: number): boolean {
+    return onesIn(readSynced(presencePaths(packPath).synced, count)) === count;
   }
 
   /** Call after the content is in the pack. */
@@ -95,11 +106,26 @@ export class Presence extends PresenceBits {
     this.bits[piece >>> 3]! |= 1 << (piece & 7);
   }
 
+  /**
+   * Back to what `writeSynced` wrote last.
+   *
+   * @returns the pieces that are not there any more
+   */
+  clearUnsynced(): number[] {
+    const synced = readSynced(this.#syncedPath, this.#count);
+    const cleared: number[] = [];
+    for (let piece = 0; piece < this.#count; piece++) {
+      const bit = 1 << (piece & 7);
+      if (!this.has(piece) || (synced[piece >>> 3]! & bit) !== 0) continue;
+      this.bits[piece >>> 3]! &= ~bit;
+      cleared.push(piece);
+    }
+    return cleared;
+  }
+
   /** How many pieces are there. */
   get presentCount(): number {
-    let count = 0;
-    for (const byte of this.bits) count += onesOf[byte]!;
-    return count;
+    return onesIn(this.bits);
   }
 
   /** A copy of the bits, to be given to `writeSynced` after the pack was synced. */
@@ -134,6 +160,12 @@ const onesOf = Uint8Array.from(
   { length: 256 },
   (_, byte) => byte.toString(2).replaceAll("0", "").length,
 );
+
+function onesIn(bits: Uint8Array): number {
+  let count = 0;
+  for (const byte of bits) count += onesOf[byte]!;
+  return count;
+}
 
 function isOfThisBoot(path: string, bootId: string): boolean {
   if (!existsSync(path)) return false;

@@ -51,6 +51,8 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #stop = new AbortController();
   #keeper: HeldChannels | undefined;
+  /** That of the dedupd which was found or started last. */
+  #pid: number | undefined;
   #watching: Promise<void> | undefined;
   #running = Promise.withResolvers<void>();
 
@@ -117,6 +119,7 @@ export class Supervisor {
     while (!this.#stop.signal.aborted) {
       try {
         const { pid } = await this.#findOrStart();
+        this.#pid = pid;
         const startMs = performance.now();
         delayMs = 0;
         await this.#mirror();
@@ -152,11 +155,24 @@ export class Supervisor {
       if (other === undefined || other === generation) return found;
       log.info({ pid: found.pid, version: found.version }, "replacing dedupd");
       await endProcess(found.pid, endGraceMs);
-    }
+    } else if (this.#pid !== undefined) await this.#untilGone(this.#pid);
     const child = startDedupd(this.#keeper?.mirrored() ?? []);
+    this.#pid = child.pid;
     let hasEnded = false;
     void child.exited.then(() => (hasEnded = true));
     return this.#answer(() => hasEnded);
+  }
+
+  /**
+   * One that was told to end does not answer any more, but nobody can take its place before it has
+   * let go of its files; one that hangs never does.
+   */
+  async #untilGone(pid: number): Promise<void> {
+    // Not another process that has got the number.
+    const isThere = () => generationOf(pid) === this.#options.generation;
+    const endMs = performance.now() + endGraceMs;
+    while (isThere() && performance.now() < endMs) await Bun.sleep(askIntervalMs);
+    if (isThere()) await endProcess(pid, 0);
   }
 
   async #answer(hasEnded: () => boolean): Promise<DedupdStatus> {

@@ -4,8 +4,9 @@
  * @module
  */
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from "node:fs";
+import { AppError } from "../errors.ts";
 import { PieceMap } from "../ondemand/piece-map.ts";
-import { presencePaths } from "../ondemand/presence.ts";
+import { Presence } from "../ondemand/presence.ts";
 import { syncFolder } from "../util/sync-folder.ts";
 import { storageError } from "./pack-writer.ts";
 import { lazyPackFiles, packPath, piecesPath, type StorePaths } from "./paths.ts";
@@ -38,13 +39,18 @@ export function openPieces(paths: StorePaths, packId: number): PieceMap {
   return new PieceMap(Bun.mmap(path, { shared: true }), path);
 }
 
+/**
+ * Throws AppError `failed_precondition` unless all content is noted to be there and on disk. Asked
+ * of the files of the pack, and not of who says so: that may be meant of another one, which had the
+ * number before, and a pack that is taken for complete is read without asking.
+ */
+export function requireWholePack(paths: StorePaths, packId: number): void {
+  const { length } = openPieces(paths, packId);
+  if (Presence.isAllSynced(packPath(paths, packId), length)) return;
+  throw new AppError("failed_precondition", `Lazy pack ${packId} has content to be fetched`);
+}
+
 /** Deletes all files of the pack; those that are not there are no error. */
 export function deleteLazyPack(paths: StorePaths, packId: number): void {
   for (const path of lazyPackFiles(paths, packId)) rmSync(path, { force: true });
-}
-
-/** Of a pack that nobody has open: nothing of it is known to be there then. */
-export function deletePresence(paths: StorePaths, packId: number): void {
-  const { have, synced } = presencePaths(packPath(paths, packId));
-  for (const path of [have, synced]) rmSync(path, { force: true });
 }

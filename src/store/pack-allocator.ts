@@ -5,8 +5,9 @@
  * conversion did not publish is punched out by whoever ends it. A reservation protects its packs:
  * an empty pack is deleted only when no conversion may still write to it.
  *
- * A lazy pack belongs to one layer as a whole. Its number is taken as long as its file is there,
- * and while somebody still lets go of it.
+ * A lazy pack belongs to one layer as a whole. Its number is taken as long as its file is there or
+ * dedupd has it open, which it marks with a file: another pack by that number would be read in the
+ * place of the first one. A process that has forgotten what it deleted goes by the same files.
  *
  * @module
  */
@@ -28,7 +29,7 @@ import {
   type BlockAddress,
   type BlockRange,
 } from "./layout.ts";
-import { numberInName, packPath, type StorePaths } from "./paths.ts";
+import { numberInName, packOfMarker, packPath, type StorePaths } from "./paths.ts";
 
 /** The blocks one conversion got. */
 export class Reservation {
@@ -118,7 +119,7 @@ export class PackAllocator {
         throw new AppError("failed_precondition", problem);
       }
       const names = await readdir(this.#paths.packs);
-      const taken = new Set(names.map((name) => numberInName(name, ".pack")));
+      const taken = new Set(names.map((name) => numberInName(name, ".pack") ?? packOfMarker(name)));
       let packId = fitting.firstId;
       while (taken.has(packId) || this.#heldIds.has(packId)) packId += 1;
       if (packId > fitting.lastId) {

@@ -40,14 +40,26 @@ export function imagePath(paths: Pick<StorePaths, "images">, layerId: number): s
 }
 
 /** What lies beside a lazy pack; `src/ondemand/contract.ts` says what is in them. */
-const sidecarSuffixes = [".pieces", ".exposed", ".have", ".synced"] as const;
+const sidecarSuffixes = [".pieces", ".have", ".synced"] as const;
+/** There as long as dedupd has the pack open, or will open it again: dedupd alone removes it. */
+const markerSuffix = ".exposed";
 
 /** What belongs where in a lazy pack. */
 export function piecesPath(paths: Pick<StorePaths, "packs">, packId: number): string {
   return join(paths.packs, `${packId}.pieces`);
 }
 
-/** All files of a lazy pack; the pack itself, whose name keeps its number taken, comes last. */
+/** Of a pack that dedupd has exposed. */
+export function exposedMarkerPath(paths: Pick<StorePaths, "packs">, packId: number): string {
+  return join(paths.packs, `${packId}${markerSuffix}`);
+}
+
+/** The pack of a marker; undefined for any other file. */
+export function packOfMarker(name: string): number | undefined {
+  return numberInName(name, markerSuffix);
+}
+
+/** All files that go with a lazy pack; the pack itself, whose name keeps its number, comes last. */
 export function lazyPackFiles(paths: Pick<StorePaths, "packs">, packId: number): string[] {
   const sidecars = sidecarSuffixes.flatMap((suffix) => [suffix, `${suffix}.new`]);
   return [...sidecars, ".pack"].map((suffix) => join(paths.packs, `${packId}${suffix}`));

@@ -26,7 +26,14 @@ import {
 } from "./layout.ts";
 import { forgetLazyLayer, listLazyPacks } from "./lazy-layers.ts";
 import { deleteLazyPack } from "./lazy-pack.ts";
-import { imagePath, numberInName, packOfSidecar, packPath, type StorePaths } from "./paths.ts";
+import {
+  imagePath,
+  numberInName,
+  packOfMarker,
+  packOfSidecar,
+  packPath,
+  type StorePaths,
+} from "./paths.ts";
 
 /** Frees blocks no chunk covers; they read as zeros from then on. A missing pack has none. */
 export function discardRanges(paths: StorePaths, ranges: readonly BlockRange[]): void {
@@ -203,7 +210,10 @@ export function findLeftovers(database: Database, paths: StorePaths): Leftovers 
     const packId = numberInName(name, ".pack");
     if (packId !== undefined && !isLazyPack(packId)) {
       ranges.push(...leftoversOfPack(database, paths, packId));
-    } else if (!lazyPacks.has(packId ?? packOfSidecar(name) ?? -1)) {
+    } else if (
+      packOfMarker(name) === undefined &&
+      !lazyPacks.has(packId ?? packOfSidecar(name) ?? -1)
+    ) {
       files.push(join(paths.packs, name));
     }
   }

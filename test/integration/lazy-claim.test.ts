@@ -15,7 +15,7 @@ import { packPath } from "../../src/store/paths.ts";
 import { defined } from "../../src/util/assert.ts";
 import { MiB } from "../../src/util/bytes.ts";
 import { lazyBlob, type MemoryBlob } from "../support/lazy/lazy-blob.ts";
-import { fillPack, tableOf } from "../support/lazy/lazy-store.ts";
+import { fillPack, noteWhole, tableOf } from "../support/lazy/lazy-store.ts";
 import { TestLayerStore } from "../support/layer-store.ts";
 import { randomBytes } from "../support/random.ts";
 import { rejection } from "../support/rejection.ts";
@@ -138,6 +138,10 @@ describe("NodeLayerStore.promote()", () => {
   test("gives all snapshots the ordinary layer, and the blob too", async () => {
     const { layerId, packId } = await claimAndCommit();
     fillPack(store.root, packId, blob);
+    const failure = await rejection(store.layers.markComplete(packId));
+    expect(failure).toMatchObject({ code: "failed_precondition" });
+    expect(lazyLayerOfPack(store.root.index, packId)).toMatchObject({ complete: 0 });
+    await noteWhole(store.root, packId);
     await store.layers.markComplete(packId);
     expect(lazyLayerOfPack(store.root.index, packId)).toMatchObject({ complete: 1 });
     const promoted = defined(await store.layers.promote(layerId), "the promoted layer");

@@ -180,4 +180,17 @@ describe("Supervisor", () => {
     expect(now.backendReasons).toEqual(["adopted"]);
     expect(channel.isHeld()).toBe(true);
   });
+
+  test("puts another one in the place of one that never ends to end", async () => {
+    await using scene = new Scene();
+    using channel = await scene.channel();
+    const supervisor = scene.supervisor();
+    supervisor.start();
+    await supervisor.running(patienceMs);
+    const { pid } = await scene.dedupd();
+    process.kill(pid, "SIGUSR1");
+    const now = await scene.dedupd(pid);
+    expect(now.backendReasons).toEqual(["adopted"]);
+    expect(channel.isHeld()).toBe(true);
+  }, 30_000);
 });

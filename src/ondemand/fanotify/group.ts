@@ -35,8 +35,8 @@ export interface FanotifyGroup {
  * @param root in whose folder `packs` the packs lie
  * To be called before any pack is opened.
  *
- * @throws SyscallError where the kernel has none; AppError `failed_precondition` where another
- *   process serves it
+ * @throws SyscallError where the kernel has none; AppError `unavailable` where another process
+ *   serves it or the keeper does not answer
  */
 export async function openGroup(
   root: string,
@@ -47,7 +47,7 @@ export async function openGroup(
   const lock = openFile(journalPath, openFlag.readWrite | openFlag.create);
   opened.defer(() => close(lock));
   if (!tryLockExclusive(lock))
-    throw new AppError("failed_precondition", `Another process has locked "${journalPath}"`);
+    throw new AppError("unavailable", `Another process has locked "${journalPath}"`);
   const adopted = await keeper?.adopt(channelName);
   if (adopted === undefined) await probeFanotify(root);
   const fd = adopted ?? openFanotify();

@@ -144,9 +144,10 @@ export class HeldReads {
     const exposure = this.#exposures.get(inode) ?? Promise.withResolvers<void>();
     this.#exposures.set(inode, exposure);
     const problem = new AppError("unavailable", `File ${inode} was not exposed again`);
-    const timer = setTimeout(() => exposure.reject(problem), exposeTimeoutMs);
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(problem), exposeTimeoutMs);
     try {
-      await exposure.promise;
+      await Promise.race([exposure.promise, late]);
     } finally {
       clearTimeout(timer);
     }

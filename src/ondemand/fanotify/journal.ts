@@ -23,6 +23,7 @@ import {
 } from "node:fs";
 import { eventAt, nextEventPosition } from "../../../ffi/fanotify.ts";
 import { KiB } from "../../util/bytes.ts";
+import { currentBootId } from "../presence.ts";
 
 const magic = 0x6e_61_66_64_75_64_65_64n; // "dedudfan"
 const version = 1;
@@ -63,7 +64,7 @@ export class FanotifyJournal {
 
   /** Makes the file where there is none of this boot. */
   constructor(path: string) {
-    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+    const boot = currentBootId();
     this.isContinued = isOfBoot(path, boot);
     if (!this.isContinued) makeFile(path, boot);
     this.#bytes = Bun.mmap(path, { shared: true });

@@ -4,18 +4,11 @@
  * @module
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
 import { watchFile } from "../../../ffi/fanotify.ts";
 import { isOpenElsewhere } from "../../../ffi/lease.ts";
-
-import { numberInName, packPath } from "../../store/paths.ts";
+import { packOfMarker, packPath } from "../../store/paths.ts";
 import { PieceMap, pieceMapPath } from "../piece-map.ts";
 import { Presence } from "../presence.ts";
-
-/** Beside a pack that is exposed; its content says nothing. */
-export function exposedMarker(packs: string, packId: number): string {
-  return join(packs, `${packId}.exposed`);
-}
 
 export interface UnwatchedPacks {
   /** Inodes of all that are watched again by now. */
@@ -45,9 +38,7 @@ export function watchAgain(group: number, packs: string): UnwatchedPacks {
 
 function incompletePacks(packs: string): number[] {
   return readdirSync(packs)
-    .filter((name) => name.endsWith(".exposed"))
-    .map((name) => numberInName(`${name.slice(0, -".exposed".length)}.pack`, ".pack"))
-    .filter((packId) => packId !== undefined)
+    .flatMap((name) => packOfMarker(name) ?? [])
     .filter((packId) => isIncomplete(packPath({ packs }, packId)));
 }
 

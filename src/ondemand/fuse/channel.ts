@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { close } from "../../../ffi/file.ts";
 import { mountFuse, openFuse, readRequest, writeReply } from "../../../ffi/fuse.ts";
@@ -32,12 +32,17 @@ export interface FuseChannel {
   readonly isKept: boolean;
 }
 
-/** @throws AppError `failed_precondition` where this machine cannot mount FUSE */
+/**
+ * @throws AppError `failed_precondition` where this machine cannot mount FUSE, `unavailable` where
+ *   the keeper does not answer
+ */
 export async function openChannel(
   root: string,
   keeper: ChannelKeeper | undefined,
 ): Promise<FuseChannel> {
-  const mountPoint = join(root, "lazy");
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+  // As mountinfo shows it.
+  const mountPoint = join(realpathSync(root), "lazy");
   const adopted = await adopt(root, mountPoint, keeper);
   if (adopted !== undefined) {
     // Again, so that this process gives it to a keeper that takes the place of this one.

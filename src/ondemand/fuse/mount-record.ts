@@ -10,6 +10,7 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { currentBootId } from "../presence.ts";
 
 const schema = z.object({
   /** Raised with every change of what FUSE_INIT is answered and of how nodes are numbered. */
@@ -40,10 +41,6 @@ export function writeMountRecord(root: string, { device }: MountRecord): void {
   const path = join(root, fileName);
   writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 });
   renameSync(`${path}.new`, path);
-}
-
-function currentBootId(): string {
-  return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
 }
 
 function parseJson(text: string): unknown {

@@ -49,15 +49,19 @@ export class WaitingReads {
 
   /** Answers when the data is there, or cannot be had. */
   async read(read: PassedRead): Promise<void> {
-    this.#waiting.set(read.unique, read);
+    const { unique, packId, offsetBytes } = read;
+    this.#waiting.set(unique, read);
+    let isOurs = false;
     try {
       const lengthBytes = await this.#demand(read);
-      if (this.#take(read.unique)) this.#answer(read, lengthBytes);
+      isOurs = this.#take(unique);
+      if (isOurs) this.#answer(read, lengthBytes);
     } catch (error) {
-      const { packId, offsetBytes } = read;
       const reason = describeError(error);
       this.#options.log.warn({ packId, offsetBytes, reason }, "a read got an error");
-      this.#fail(read.unique, errnoNumber.inputOutput);
+      // The kernel did not take the answer: it takes a second one only if it still waits.
+      if (isOurs) this.#options.replies.fail(unique, errnoNumber.inputOutput);
+      else this.#fail(unique, errnoNumber.inputOutput);
     }
   }
 
@@ -106,8 +110,9 @@ export class WaitingReads {
   async #whenExposed(packId: number): Promise<void> {
     const exposure = this.#exposures.get(packId) ?? Promise.withResolvers<void>();
     this.#exposures.set(packId, exposure);
-    const timer = setTimeout(() => this.exposed(packId), exposeTimeoutMs);
-    await exposure.promise;
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, exposeTimeoutMs);
+    await Promise.race([exposure.promise, late]);
     clearTimeout(timer);
   }
 

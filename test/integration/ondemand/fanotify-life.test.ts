@@ -17,7 +17,7 @@ import { createLogger } from "../../../src/log.ts";
 import type { ChannelKeeper, LazyBackend } from "../../../src/ondemand/contract.ts";
 import { openFanotifyBackend } from "../../../src/ondemand/fanotify/backend.ts";
 import { openGroup } from "../../../src/ondemand/fanotify/group.ts";
-import { exposedMarker } from "../../../src/ondemand/fanotify/unwatched-packs.ts";
+import { exposedMarkerPath } from "../../../src/store/paths.ts";
 import { BackendFixture } from "../../support/ondemand/backend-fixture.ts";
 import { makeTestLayer, testPackId } from "../../support/ondemand/test-layer.ts";
 import { rejection } from "../../support/rejection.ts";
@@ -95,7 +95,7 @@ function viewOfBytes(bytes: Uint8Array): DataView {
 /** Exposed and mounted; then all who had the group are gone, and `other` was read as zeros. */
 async function readUnwatched(): Promise<void> {
   await (await openBackend()).expose(fixture.layer.pack);
-  writeFileSync(exposedMarker(fixture.path("packs"), testPackId), "");
+  writeFileSync(exposedMarkerPath({ packs: fixture.path("packs") }, testPackId), "");
   fixture.mountAt(fixture.layer.pack.path, mode);
   await closeLast();
   keeper.die();
@@ -243,7 +243,7 @@ describe("a pack that nobody watched", () => {
   test("is not suspect where it is not mounted, as after a reboot", async () => {
     const root = fixture.path("rebooted");
     makeTestLayer(join(root, "packs")).close();
-    writeFileSync(exposedMarker(join(root, "packs"), testPackId), "");
+    writeFileSync(exposedMarkerPath({ packs: join(root, "packs") }, testPackId), "");
     await openBackend(root);
     expect(suspects).toEqual([]);
   });
@@ -252,7 +252,7 @@ describe("a pack that nobody watched", () => {
 describe("openFanotifyBackend()", () => {
   test("refuses to serve what another process serves", async () => {
     await openBackend();
-    expect(await rejection(openBackend())).toMatchObject({ code: "failed_precondition" });
+    expect(await rejection(openBackend())).toMatchObject({ code: "unavailable" });
   });
 
   test("refuses loop devices, which read zeros where nothing is", async () => {

@@ -9,7 +9,7 @@ import { Picker } from "../picker.ts";
 import { text } from "../store-files.ts";
 import { rawTar } from "../tar/raw-tar.ts";
 import { lazyBlob } from "./lazy-blob.ts";
-import { fillPack, tableOf } from "./lazy-store.ts";
+import { fillPack, noteWhole, tableOf } from "./lazy-store.ts";
 
 const [path = "", seed = ""] = process.argv.slice(2);
 const picker = new Picker(seed);
@@ -30,6 +30,7 @@ for (;;) {
   layers.settle(layerId);
   if (packId !== undefined && picker.integer(3) > 0) {
     fillPack(store.root, packId, blob);
+    await noteWhole(store.root, packId);
     await layers.markComplete(packId);
     await layers.promote(layerId);
   }

@@ -12,6 +12,7 @@ import type { LazyTable } from "../../../src/snapshot/contract.ts";
 import { buildTarTree } from "../../../src/layer/tar-tree.ts";
 import { unknownLower } from "../../../src/layer/tar-lower.ts";
 import type { BlobKey } from "../../../src/store/layer-blobs.ts";
+import { Presence } from "../../../src/ondemand/presence.ts";
 import { openPieces } from "../../../src/store/lazy-pack.ts";
 import { packPath } from "../../../src/store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "../../../src/store/publish.ts";
@@ -85,6 +86,14 @@ export async function addEager(
       buildTarTree(pieces(tar), { ...content, chunkBytes, root, lower }),
     ),
   );
+}
+
+/** Notes what dedupd does when all content of a pack is on disk. */
+export function noteWhole(store: Pick<TestStore, "paths">, packId: number): Promise<void> {
+  const { length } = openPieces(store.paths, packId);
+  const presence = Presence.open(packPath(store.paths, packId), length);
+  for (let piece = 0; piece < length; piece++) presence.set(piece);
+  return presence.writeSynced(presence.snapshot());
 }
 
 /** Brings the pieces of a lazy pack to where they belong, but for those that are to be left out. */

@@ -2,6 +2,8 @@
  * As much of dedupd as its supervisor sees: one at a time on its socket, a channel that it takes
  * over, the control API without packs, or with one.
  *
+ * SIGUSR1: it answers nobody any more, as one that is told to end, and goes on letting go.
+ *
  * Parameters: the socket, the keeper's socket, the FIFO, how many packs are exposed.
  */
 import { constants, openSync } from "node:fs";
@@ -21,7 +23,7 @@ const status: Pick<DedupdStatus, "pid" | "version" | "backendReasons"> = {
   version: "stand-in",
   backendReasons: [adopted === undefined ? "opened" : "adopted"],
 };
-Bun.serve({
+const server = Bun.serve({
   unix,
   routes: {
     "/status": () => Response.json(status),
@@ -33,3 +35,4 @@ Bun.serve({
         : Promise.withResolvers<Response>().promise,
   },
 });
+process.on("SIGUSR1", () => void server.stop(true));

@@ -207,6 +207,20 @@ describe("NodeLayerClaims.claim()", () => {
     expect(node.layers.released).toEqual([1]);
   });
 
+  test("mounts nothing for a claim that is too late: nobody would release it", async () => {
+    using node = await TestClaims.of(["a", "b"], 20);
+    const { promise, resolve } = Promise.withResolvers();
+    node.layers.gate = promise;
+    node.layers.failures.push(new AppError("failed_precondition", "it has a hard link"));
+    let mounted = 0;
+    const mountedBase = async () => ({ root, lower: [`/mounted/${mounted++}`] });
+    expect(await node.claim(1, { mountedBase })).toBeUndefined();
+    resolve(undefined);
+    await Bun.sleep(0);
+    expect(node.layers.claimed).toHaveLength(1);
+    expect(mounted).toBe(0);
+  });
+
   test("claims also where the decision cannot be noted", async () => {
     using node = await TestClaims.of(["a"]);
     node.decisions.push = () => {

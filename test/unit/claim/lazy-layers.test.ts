@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { waitUntil } from "../../../scripts/lib/process.ts";
 import { type DedupdCalls, type KnownPack, LazyLayers } from "../../../src/claim/lazy-layers.ts";
 import { AppError } from "../../../src/errors.ts";
+import type { SuspectPack } from "../../../src/ondemand/contract.ts";
 import type {
   DedupdEvent,
   DedupdEvents,
@@ -20,6 +21,7 @@ class FakeDedupd implements DedupdCalls {
   readonly withdrawn: number[] = [];
   readonly prefetched: unknown[] = [];
   readonly happened: DedupdEvent[] = [];
+  suspects: readonly SuspectPack[] = [];
   asked = 0;
   #wake = Promise.withResolvers<void>();
 
@@ -48,7 +50,7 @@ class FakeDedupd implements DedupdCalls {
 
   async status(): Promise<DedupdStatus> {
     this.#answer();
-    return { backend: "fuse" } as DedupdStatus;
+    return { backend: "fuse", suspects: this.suspects } as unknown as DedupdStatus;
   }
 
   async events(after: number, { signal }: { signal?: AbortSignal } = {}): Promise<DedupdEvents> {
@@ -80,8 +82,6 @@ class TestLayers implements AsyncDisposable {
   packs: KnownPack[] = [];
   readonly complete: number[] = [];
   prefetchEndBytes = 0;
-  /** Packs whose presence was forgotten, and whether dedupd had them. */
-  readonly forgotten: [number, boolean][] = [];
   readonly layers: LazyLayers;
 
   constructor(awayMs = 60_000) {
@@ -89,8 +89,6 @@ class TestLayers implements AsyncDisposable {
       dedupd: this.dedupd,
       packs: () => this.packs,
       prefetchEndBytes: async () => this.prefetchEndBytes,
-      forgetPresence: (packId) =>
-        void this.forgotten.push([packId, this.dedupd.exposed.has(packId)]),
       onComplete: ({ layerId }) => void this.complete.push(layerId),
       awayMs,
       fetchMs: 60_000,
@@ -124,17 +122,52 @@ describe("LazyLayers", () => {
 
   test("hears what happens, and counts what is wrong", async () => {
     await using node = new TestLayers();
-    node.know(512);
+    node.know(512, 513);
     node.dedupd.happen("failed", 512, 0);
+    node.dedupd.happen("complete", 513, 0);
     node.layers.start();
     node.dedupd.happen("mismatch", 512);
     node.dedupd.happen("complete", 999);
     node.dedupd.happen("complete", 512);
     await until(() => node.complete.length > 0, "it does not hear");
     expect(node.complete).toEqual([12]);
-    // The failure is from before the start.
+    // The failure is from before the start, and pack 513 is another one by now.
     expect(node.layers.counts).toEqual({ mismatches: 1, failures: 0, suspects: 0 });
     expect(node.log.messages("error")).toEqual(["lazy pack 512: mismatch"]);
+  });
+
+  test("says once who may have read zeros, also before this process began", async () => {
+    await using node = new TestLayers();
+    const container = { pid: 42, command: "nginx", cgroup: "abc" };
+    const suspect = { packId: 512, users: [container], staleCachedPages: 0 };
+    node.know(512, 513);
+    node.dedupd.suspects = [suspect];
+    node.dedupd.happen("suspect", 512, 0);
+    node.layers.start();
+    await until(() => node.layers.counts.suspects === 1, "it does not say so");
+    node.dedupd.suspects = [suspect, { ...suspect, packId: 513, users: [] }];
+    node.dedupd.happen("suspect", 513);
+    await until(() => node.layers.counts.suspects === 2, "it does not hear");
+    expect(node.log.lines.filter(({ level }) => level === "error")).toEqual([
+      {
+        level: "error",
+        fields: {
+          audit: true,
+          event: "suspect",
+          pack: 512,
+          image: "",
+          digest: "",
+          containers: [container],
+          stale_cached_pages: 0,
+        },
+        message: expect.stringContaining("restart nginx (abc, PID 42)"),
+      },
+      {
+        level: "error",
+        fields: expect.objectContaining({ audit: true, pack: 513 }),
+        message: expect.stringContaining("no container has it"),
+      },
+    ]);
   });
 
   test("starts without dedupd, and does what is left to do when it comes", async () => {
@@ -160,6 +193,17 @@ describe("LazyLayers", () => {
     expect(await device).toBe("/lazy/512.pack");
   });
 
+  test("tells whether all content of a pack is there", async () => {
+    await using node = new TestLayers();
+    const pack = { packId: 512, pieces: 2, presentPieces: 1 } as PackStatus;
+    node.dedupd.packs = async () => [pack];
+    const refusal = { code: "failed_precondition", remedy: expect.stringContaining("fuse") };
+    expect(await rejection(node.layers.requireWhole(512))).toMatchObject(refusal);
+    expect(await rejection(node.layers.requireWhole(513))).toMatchObject(refusal);
+    node.dedupd.packs = async () => [{ ...pack, presentPieces: 2 }];
+    await node.layers.requireWhole(512);
+  });
+
   test("gives up after a while, with the reason", async () => {
     await using node = new TestLayers(0);
     node.dedupd.isAway = true;
@@ -178,18 +222,6 @@ describe("LazyLayers", () => {
     node.dedupd.isAway = false;
     await isDone;
     expect(node.dedupd.withdrawn).toEqual([512, 513]);
-  });
-
-  test("lets dedupd forget what had the number of a new pack, before it is mounted", async () => {
-    await using node = new TestLayers();
-    node.dedupd.exposed.set(512, "fetching");
-    const isAdded = node.layers.added(512);
-    expect(await node.layers.device(512)).toBe("/lazy/512.pack");
-    await isAdded;
-    expect(node.dedupd.withdrawn).toEqual([512]);
-    expect(node.forgotten).toEqual([[512, false]]);
-    expect(await node.layers.device(512)).toBe("/lazy/512.pack");
-    expect(node.dedupd.withdrawn).toHaveLength(1);
   });
 
   test("has what the author wants first fetched at once", async () => {

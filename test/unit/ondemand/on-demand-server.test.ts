@@ -1,7 +1,7 @@
 /** dedupd against registries that behave and that do not. */
 import { describe, expect, test } from "bun:test";
 import { existsSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { LazyFormat } from "../../../src/lazy/model.ts";
 import { KiB, MiB } from "../../../src/util/bytes.ts";
 import { ClientFixture, LyingServer } from "../../support/lying-registry.ts";
@@ -65,6 +65,22 @@ describe("OnDemandServer", () => {
     await dedupd.restart();
     expect(dedupd.server.packs()).toEqual([]);
     expect(existsSync(join(dedupd.root, "packs", "512.exposed"))).toBe(false);
+  });
+
+  test("serves the pack that took the number of one it could not be told of", async () => {
+    const [old, next] = [makeLazyPack({ sizes, seed: "old" }), makeLazyPack({ sizes: [MiB] })];
+    await using registry = new LyingServer(honestly([old, next]));
+    using client = new ClientFixture().withServers(registry);
+    await using dedupd = new TestServer(client.client);
+    const before = writeLazyPack(dedupd.root, 512, old);
+    await dedupd.server.start();
+    await dedupd.server.expose(512);
+    await dedupd.untilComplete(512);
+    rmSync(dirname(before), { recursive: true });
+    const path = writeLazyPack(dedupd.root, 512, next);
+    expect(await dedupd.server.expose(512)).toBe(path);
+    expect(packContent(path, next).equals(next.content)).toBe(true);
+    expect(dedupd.server.pack(512)).toMatchObject({ digest: next.digest });
   });
 
   test("copies what another pack has, and fetches the rest only", async () => {

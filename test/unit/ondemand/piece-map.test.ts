@@ -43,6 +43,16 @@ function mapOf(pieces: readonly Piece[]): PieceMap {
   return new PieceMap(encodePieceMap(origin, pieces, end), "test");
 }
 
+describe("encodePieceMap()", () => {
+  test("refuses what does not fit, which would be zeros to its readers", () => {
+    const [piece] = randomPieces("narrow", 1);
+    for (const field of ["sizeBytes", "innerOffsetBytes", "compressedBytes"] as const) {
+      const wide = { ...piece!, [field]: 2 ** 32 };
+      expect(() => encodePieceMap(origin, [wide], 8 * GiB)).toThrow("32 bits");
+    }
+  });
+});
+
 describe("PieceMap", () => {
   test("gives back what was encoded", () => {
     for (const count of [0, 1, 2, 500]) {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { firstBlockOfPack, packBlocks, packBytesOf } from "../../../src/store/layout.ts";
+import { deleteLazyPack } from "../../../src/store/lazy-pack.ts";
 import { PackAllocator, verifyPackFile } from "../../../src/store/pack-allocator.ts";
-import { packPath, piecesPath, storePaths } from "../../../src/store/paths.ts";
+import { exposedMarkerPath, packPath, piecesPath, storePaths } from "../../../src/store/paths.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 describe("PackAllocator", () => {
@@ -88,6 +89,19 @@ describe("PackAllocator for lazy layers", () => {
     allocator.hold([512]);
     expect(await allocator.createLazyPack(allocator.begin(), 1)).toBe(513);
     allocator.unhold([512]);
+    expect(await allocator.createLazyPack(allocator.begin(), 1)).toBe(512);
+  });
+
+  test("gives no number that dedupd has marked, whatever became of the pack", async () => {
+    using folder = scratchFolder("unit");
+    const paths = storePaths(folder.path);
+    const allocator = new PackAllocator(paths);
+    await allocator.load(() => undefined);
+    writeFileSync(exposedMarkerPath(paths, 512), "");
+    expect(await allocator.createLazyPack(allocator.begin(), 1)).toBe(513);
+    deleteLazyPack(paths, 512);
+    expect(existsSync(exposedMarkerPath(paths, 512))).toBe(true);
+    rmSync(exposedMarkerPath(paths, 512));
     expect(await allocator.createLazyPack(allocator.begin(), 1)).toBe(512);
   });
 

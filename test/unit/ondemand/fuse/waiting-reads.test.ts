@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, jest, test } from "bun:test";
 import { AppError } from "../../../../src/errors.ts";
 import { createLogger } from "../../../../src/log.ts";
 import type { ReadRequest } from "../../../../src/ondemand/contract.ts";
@@ -23,18 +23,24 @@ const [eio, eintr, eagain] = [5, 4, 11];
 const gonePid = 2 ** 30;
 
 let isExposed: boolean;
+/** Of content, by the kernel. */
+let refusal: Error | undefined;
 let answers: unknown[];
 let demands: (PromiseWithResolvers<void> & ReadRequest)[];
 let reads: WaitingReads;
 
 beforeEach(() => {
   isExposed = true;
+  refusal = undefined;
   answers = [];
   demands = [];
   reads = new WaitingReads({
     replies: {
       fail: (unique, errno) => answers.push([unique, errno]) > 0,
-      sendContent: (unique, _file, offset, length) => answers.push([unique, offset, length]) > 0,
+      sendContent: (unique, _file, offset, length) => {
+        if (refusal !== undefined) throw refusal;
+        return answers.push([unique, offset, length]) > 0;
+      },
     },
     packs: {
       has: () => isExposed,
@@ -126,6 +132,38 @@ describe("WaitingReads", () => {
     demands[0]!.resolve();
     await reading;
     expect(answers).toEqual([[2n, 100, 50]]);
+  });
+
+  test("gives each read its own time until the pack is exposed", async () => {
+    jest.useFakeTimers();
+    try {
+      isExposed = false;
+      const first = reads.read(readOf(2n));
+      jest.advanceTimersByTime(29_000);
+      const second = reads.read(readOf(4n));
+      jest.advanceTimersByTime(2_000);
+      await first;
+      expect(answers).toEqual([[2n, eio]]);
+      isExposed = true;
+      reads.exposed(512);
+      while (demands.length === 0) await Promise.resolve();
+      demands[0]!.resolve();
+      await second;
+      expect(answers).toEqual([
+        [2n, eio],
+        [4n, 100, 50],
+      ]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test("answers with an error where the kernel does not take the content", async () => {
+    refusal = new Error("EINVAL");
+    const reading = reads.read(readOf(2n));
+    demands[0]!.resolve();
+    await reading;
+    expect(answers).toEqual([[2n, eio]]);
   });
 
   test("answers with an error who reads of a pack that is withdrawn, once", async () => {
