@@ -46,7 +46,7 @@ export interface FillEngine {
   readonly policy: AheadPolicy;
   readonly counts: FillCounts;
   /** A pack was exposed: containers that read it are about to start. */
-  warmUp(): void;
+  warmUp(pack: FillablePack): void;
   close(): void;
 }
 
@@ -79,9 +79,11 @@ export function createFillEngine(options: FillEngineOptions): FillEngine {
     filler.close();
     threads.close();
   };
-  const warmUp = () => {
+  const warmUp = ({ reference, pieces }: FillablePack) => {
     policy.noteDemand();
     threads.warmUp();
+    // Looking the registry up, connecting and being let in take several round trips.
+    client.blobRange(reference, pieces.origin.digest, 0, 1).catch(() => undefined);
   };
   return { filler, queue, policy, counts, warmUp, close };
 }
