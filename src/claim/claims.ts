@@ -125,6 +125,7 @@ export class NodeLayerClaims implements LayerClaims {
     if (existsSync(blobFile(content.containerdRoot, digest))) {
       throw new Refusal("containerd has its blob already");
     }
+    layers.expectClaim();
     const answer = await tables.table(request, layerDigest, signal);
     if ("reason" in answer) throw new Refusal(answer.reason);
     const { blobBytes: sizeBytes, ...table } = answer;

@@ -150,6 +150,13 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
     );
   }
 
+  /** Starts a thread, which takes as long as to fetch a table. */
+  expectClaim(): void {
+    const started = this.#options.claimers?.use(() => Promise.resolve());
+    // A failure is that of the claim, and told there.
+    started?.catch(() => undefined);
+  }
+
   /**
    * Makes a layer of a blob's table of contents. Its content is on the node as far as it was
    * before; the rest is to be brought to its pack. Protected as by `apply`.

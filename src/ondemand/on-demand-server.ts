@@ -110,8 +110,10 @@ export class OnDemandServer implements DedupdControl {
 
   async expose(packId: number): Promise<string> {
     const { backend } = await this.#chosen.promise;
-    if (this.#store.get(packId)?.isFull !== true) this.#engine.warmUp();
-    return this.#exposures.expose(packId, backend);
+    const path = await this.#exposures.expose(packId, backend);
+    const pack = this.#store.get(packId);
+    if (pack?.isFull === false) this.#engine.warmUp(pack);
+    return path;
   }
 
   async withdraw(packId: number): Promise<void> {

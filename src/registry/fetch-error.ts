@@ -15,9 +15,12 @@ function codeOf(error: unknown): string {
   return typeof code === "string" ? code : "";
 }
 
-/** Whether the server did not speak TLS at all. */
+/** EPROTO: what came is no TLS. A proxy in front of such a server may reset the connection. */
+const tlsFailures = new Set(["EPROTO", "ECONNRESET"]);
+
+/** Whether the server perhaps does not speak TLS at all. */
 export function isTlsFailure(error: unknown): boolean {
-  return codeOf(error) === "EPROTO" || codeOf((error as Error | undefined)?.cause) === "EPROTO";
+  return [error, (error as Error | undefined)?.cause].some((each) => tlsFailures.has(codeOf(each)));
 }
 
 /** @param signal the one that was given to fetch: what it was aborted with is the reason */

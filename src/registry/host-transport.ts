@@ -70,8 +70,10 @@ export class HostTransport {
     } catch (error) {
       const mayTryPlain = host.mayFallBack && origin.startsWith("https:") && isTlsFailure(error);
       if (!mayTryPlain) throw error;
+      const answer = await task(`http://${host.authority}`);
+      // Not before: a server of TLS may have reset the connection, too.
       this.#plain.add(host.authority);
-      return task(this.origin(host));
+      return answer;
     }
   }
 

@@ -195,6 +195,8 @@ export interface LayerStore {
 
 /** Makes layers without their blobs (`layer/`). */
 export interface LazyLayerStore extends Pick<LayerStore, "settle" | "release"> {
+  /** Something is about to be claimed: what that takes may be got ready meanwhile. */
+  expectClaim(): void;
   /**
    * Makes a layer of a table of contents; its content is fetched when it is read, or later. The
    * layer is protected until it is settled.

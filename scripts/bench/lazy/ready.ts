@@ -27,7 +27,9 @@ async function start(
   id: string,
 ): Promise<number> {
   const flags = ["--rm", "--snapshotter", snapshotter];
-  const parameters = ["run", ...flags, reference, id, "sh", "-c", command];
+  // Containers of one name share a control group, whoever runs them.
+  const name = `${id}-${process.pid}`;
+  const parameters = ["run", ...flags, reference, name, "sh", "-c", command];
   return timeUntilLine(containerd.ctrCommand(...parameters), readyLine);
 }
 

@@ -3,8 +3,8 @@
  *
  * A link has one capacity: what is fetched in the background while a container starts is taken from
  * what it waits for. So the background waits until reads have been quiet for a while, and asks for
- * no more at once than the link carries in about a second, which is how long a reader may wait
- * behind it.
+ * no more at once than the link carries in a fraction of a second, which is how long a reader may
+ * wait behind it.
  *
  * @module
  */
@@ -16,8 +16,8 @@ import type { Pressure } from "./pressure.ts";
 
 export type BackgroundMode = Config["lazy"]["background"];
 
-/** `on`: reads come in bursts, this is between two. */
-const quietMs = 1_000;
+/** `on`: a start reads in bursts, with computing between two. */
+const quietMs = 3_000;
 /** `idle`: nobody has read anything new for a while. */
 const idleQuietMs = 5_000;
 /** `on`: even where somebody always reads, the rest comes at some time. */
@@ -30,12 +30,13 @@ const idleIoPressureMax = 20;
 const spanBytes = {
   [priority.demand]: [4 * MiB, 4 * MiB],
   [priority.prefetch]: [512 * KiB, 4 * MiB],
-  [priority.background]: [MiB, 8 * MiB],
+  [priority.background]: [256 * KiB, 4 * MiB],
 } as const;
-/** Of the rate of the link, how many seconds one request may take. */
-const spanSeconds = 1;
-/** How much the last fetch says about the rate. */
+/** Of the rate of the link, how many seconds one request may take: a reader may wait behind it. */
+const spanSeconds = { [priority.demand]: 1, [priority.prefetch]: 1, [priority.background]: 0.25 };
+/** How much the last fetch says about the rate; less, where most of its time was a round trip. */
 const rateWeight = 0.2;
+const tellingBytes = 512 * KiB;
 
 export interface AheadPolicyOptions {
   readonly clock: Clock;
@@ -58,6 +59,12 @@ export class AheadPolicy {
     this.#lastBackgroundMs = options.clock.nowMs();
   }
 
+  /** What the link was seen to carry; 0: nothing was seen yet. */
+  get bytesPerSecond(): number {
+    return this.#bytesPerSecond;
+  }
+
+  /** Somebody reads, or is about to. */
   noteDemand(): void {
     this.#lastDemandMs = this.#options.clock.nowMs();
   }
@@ -73,12 +80,13 @@ export class AheadPolicy {
   noteFetch(bytes: number, durationMs: number): void {
     const rate = (bytes / Math.max(1, durationMs)) * 1000;
     const before = this.#bytesPerSecond === 0 ? rate : this.#bytesPerSecond;
-    this.#bytesPerSecond = before + (rate - before) * rateWeight;
+    const weight = rateWeight * Math.min(1, bytes / tellingBytes);
+    this.#bytesPerSecond = before + (rate - before) * weight;
   }
 
   spanBytesMax(level: Priority): number {
     const [min, max] = spanBytes[level];
-    return Math.min(max, Math.max(min, this.#bytesPerSecond * spanSeconds));
+    return Math.min(max, Math.max(min, this.#bytesPerSecond * spanSeconds[level]));
   }
 
   /** Why nothing of a priority may be fetched now; undefined where it may. */

@@ -14,6 +14,7 @@ import { FetchQueue } from "./fetch-queue.ts";
 import { Fetcher } from "./fetcher.ts";
 import { FillThreads } from "./fill-threads.ts";
 import { Filler } from "./filler.ts";
+import { Neighbours } from "./neighbours.ts";
 import { pressureReader } from "./pressure.ts";
 
 /**
@@ -45,7 +46,7 @@ export interface FillEngine {
   readonly policy: AheadPolicy;
   readonly counts: FillCounts;
   /** A pack was exposed: containers that read it are about to start. */
-  warmUp(): void;
+  warmUp(pack: FillablePack): void;
   close(): void;
 }
 
@@ -71,10 +72,18 @@ export function createFillEngine(options: FillEngineOptions): FillEngine {
   const threads = new FillThreads(onCrash);
   const fetcher = new Fetcher({ client, threads, policy, counts, events, clock, log });
   const gapBytes = lazy.coalesce_bytes;
-  const filler = new Filler({ queue, fetcher, counts, clock, gapBytes, log, onFilled });
+  const neighbours = new Neighbours(() => policy.bytesPerSecond);
+  const told = { counts, clock, gapBytes, log, onFilled };
+  const filler = new Filler({ queue, fetcher, neighbours, ...told });
   const close = () => {
     filler.close();
     threads.close();
   };
-  return { filler, queue, policy, counts, warmUp: () => threads.warmUp(), close };
+  const warmUp = ({ reference, pieces }: FillablePack) => {
+    policy.noteDemand();
+    threads.warmUp();
+    // Looking the registry up, connecting and being let in take several round trips.
+    client.blobRange(reference, pieces.origin.digest, 0, 1).catch(() => undefined);
+  };
+  return { filler, queue, policy, counts, warmUp, close };
 }

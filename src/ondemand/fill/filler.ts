@@ -18,8 +18,9 @@ import { copyPiece, findCopy } from "./copy.ts";
 import type { FillCounts } from "./counts.ts";
 import { failureOf, type Fetcher } from "./fetcher.ts";
 import type { Failure, FetchQueue, Work } from "./fetch-queue.ts";
+import type { Neighbours } from "./neighbours.ts";
 import { prefetchRuns } from "./prefetch-runs.ts";
-import { spansOf } from "./span.ts";
+import { type Run, spansOf } from "./span.ts";
 
 /** How often it is looked whether somebody's time is over, or a pause. */
 const tickMs = 250;
@@ -29,6 +30,8 @@ const lookupsAtOnce = 128;
 export interface FillerOptions {
   readonly queue: FetchQueue;
   readonly fetcher: Fetcher;
+  /** Undefined: nothing is guessed. */
+  readonly neighbours?: Neighbours;
   readonly counts: FillCounts;
   readonly clock: Clock;
   /** As the queue has it. */
@@ -85,8 +88,10 @@ export class Filler {
     const [first, end] = pack.pieces.covering(offsetBytes, lengthBytes);
     if (pack.presence.firstMissing(first, end) === undefined) return;
     counts.requests += 1;
+    const beside = this.#options.neighbours?.beside(pack, first, end);
     const answer = queue.demand(pack, first, end);
     this.pump();
+    if (beside !== undefined) this.#fetchBeside(pack, beside);
     try {
       await answer;
     } catch (error) {
@@ -120,6 +125,14 @@ export class Filler {
     if (pack.nextMissing(first, end) === undefined) return;
     this.#options.queue.readAhead(pack, { first, end });
     this.pump();
+  }
+
+  /** Behind the demand, whose reader does not wait for it. */
+  #fetchBeside(pack: FillablePack, { first, end }: Run): void {
+    const { packId, pieces } = pack;
+    const offsetBytes = pieces.packOffsetOf(first);
+    const lengthBytes = pieces.packOffsetOf(end - 1) + pieces.sizeOf(end - 1) - offsetBytes;
+    this.readAhead({ packId, offsetBytes, lengthBytes });
   }
 
   /** Begins all that may begin now. */
