@@ -20,6 +20,9 @@ export interface ExposuresOptions {
   readonly syncer: PackSyncer;
   readonly events: EventLog;
   readonly log: Logger;
+  /** @param isNew no process has exposed it before */
+  readonly onExposed: (pack: FillablePack, isNew: boolean) => void;
+  readonly onWithdrawn: (pack: FillablePack) => void;
 }
 
 export class Exposures {
@@ -50,11 +53,13 @@ export class Exposures {
       const known = this.#paths.get(packId);
       if (known !== undefined) return known;
       const pack = this.#open(packId);
+      const isNew = !this.#options.store.isMarked(packId);
       this.#options.store.mark(packId);
       failpoint("expose.marked");
       const path = await backend.expose(pack);
       this.#paths.set(packId, path);
       this.#options.filler.open(packId);
+      this.#options.onExposed(pack, isNew);
       if (pack.isSettled) await backend.complete(pack);
       this.#options.syncer.note(pack);
       return path;
@@ -72,6 +77,7 @@ export class Exposures {
         await backend.withdraw(packId);
         failpoint("withdraw.marked");
         this.#paths.delete(packId);
+        this.#options.onWithdrawn(pack);
         await syncer.flush(pack);
       }
       await store.close(packId);

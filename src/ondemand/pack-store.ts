@@ -81,6 +81,10 @@ export class PackStore {
     writeFileSync(this.#markerOf(packId), "", { mode: 0o600 });
   }
 
+  isMarked(packId: number): boolean {
+    return existsSync(this.#markerOf(packId));
+  }
+
   unmark(packId: number): void {
     rmSync(this.#markerOf(packId), { force: true });
   }

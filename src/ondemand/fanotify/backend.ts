@@ -19,6 +19,7 @@ import { FanotifyReaders } from "../../fanotify-readers.ts";
 import type { BackendOptions } from "../backends.ts";
 import type { LazyBackend, LazyPack, SuspectPack } from "../contract.ts";
 import { PackTable } from "../fuse/pack-table.ts";
+import type { PieceRead } from "../read-log.ts";
 import { EventDescriptors } from "./descriptors.ts";
 import type { PassedRead, PassedWindow } from "./event-reader.ts";
 import { type FanotifyGroup, openGroup, watchedInodes } from "./group.ts";
@@ -111,6 +112,10 @@ class FanotifyBackend implements LazyBackend {
     unwatchFile(this.#group.fd, join(this.#options.root, "packs", `${packId}.pack`));
     this.#watches.remove(packId);
     await this.#packs.withdraw(packId);
+  }
+
+  takeReads(): Iterable<PieceRead> {
+    return this.#packs.reads.take();
   }
 
   suspects(): readonly SuspectPack[] {

@@ -16,6 +16,7 @@ import { Waiter } from "../../../ffi/wake.ts";
 import { type CancelFlag, isCancelled } from "../../util/cancel-flag.ts";
 import { PackTable, type SharedTable } from "../fuse/pack-table.ts";
 import { PackViews } from "../fuse/pack-view.ts";
+import type { ReadLog } from "../read-log.ts";
 import { disposeEvent } from "./descriptors.ts";
 import { FanotifyJournal, type WatchedRead } from "./journal.ts";
 import { ReadAhead, type Window } from "./read-ahead.ts";
@@ -101,17 +102,18 @@ export class EventReader {
     if (packId === undefined) this.#pass(event, inode);
     else if (event.pid === ourPid && this.#giveSilent(packId, event)) this.#allow(event, inode);
     else {
-      if (this.#isThere(packId, event)) this.#allow(event, inode);
+      if (this.#isThere(packId, event, this.#packs.reads)) this.#allow(event, inode);
       else this.#pass(event, inode);
       this.#lookAhead(packId, event);
     }
   }
 
-  #isThere(packId: number, { offsetBytes, lengthBytes }: FanotifyEvent): boolean {
+  /** @param reads where it is noted that it is read */
+  #isThere(packId: number, { offsetBytes, lengthBytes }: Window, reads?: ReadLog): boolean {
     const row = this.#packs.enter(packId);
     if (row === undefined) return false;
     try {
-      return this.#views.holds(row, offsetBytes, lengthBytes);
+      return this.#views.holds(row, offsetBytes, lengthBytes, reads);
     } finally {
       this.#packs.leave(packId);
     }
@@ -160,11 +162,7 @@ export class EventReader {
     let readAhead = this.#readAheads.get(packId);
     if (readAhead === undefined) this.#readAheads.set(packId, (readAhead = new ReadAhead()));
     const window = readAhead.observe(offsetBytes, lengthBytes);
-    if (window === undefined || this.#isAllThere(packId, window)) return;
+    if (window === undefined || this.#isThere(packId, window)) return;
     this.#post({ kind: "ahead", packId, ...window });
-  }
-
-  #isAllThere(packId: number, window: Window): boolean {
-    return this.#isThere(packId, { fd: -1, pid: 0, position: 0, ...window });
   }
 }

@@ -14,6 +14,7 @@ import { FetchQueue } from "./fetch-queue.ts";
 import { Fetcher } from "./fetcher.ts";
 import { FillThreads } from "./fill-threads.ts";
 import { Filler } from "./filler.ts";
+import { Usefulness } from "./usefulness.ts";
 import { pressureReader } from "./pressure.ts";
 
 /**
@@ -44,6 +45,7 @@ export interface FillEngine {
   readonly queue: FetchQueue;
   readonly policy: AheadPolicy;
   readonly counts: FillCounts;
+  readonly usefulness: Usefulness;
   /** A pack was exposed: containers that read it are about to start. */
   warmUp(): void;
   close(): void;
@@ -53,6 +55,7 @@ export function createFillEngine(options: FillEngineOptions): FillEngine {
   const { config, events, log, onFilled, onCrash, clock = systemClock } = options;
   const { lazy, dedupd } = config;
   const counts = newCounts();
+  const usefulness = new Usefulness();
   const policy = new AheadPolicy({
     clock,
     background: lazy.background,
@@ -71,10 +74,11 @@ export function createFillEngine(options: FillEngineOptions): FillEngine {
   const threads = new FillThreads(onCrash);
   const fetcher = new Fetcher({ client, threads, policy, counts, events, clock, log });
   const gapBytes = lazy.coalesce_bytes;
-  const filler = new Filler({ queue, fetcher, counts, clock, gapBytes, log, onFilled });
+  const told = { counts, usefulness, clock, gapBytes, log, onFilled };
+  const filler = new Filler({ queue, fetcher, ...told });
   const close = () => {
     filler.close();
     threads.close();
   };
-  return { filler, queue, policy, counts, warmUp: () => threads.warmUp(), close };
+  return { filler, queue, policy, counts, usefulness, warmUp: () => threads.warmUp(), close };
 }

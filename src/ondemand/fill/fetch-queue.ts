@@ -17,11 +17,12 @@ import { AppError, describeError } from "../../errors.ts";
 import type { Clock } from "../../registry/clock.ts";
 import { defined } from "../../util/assert.ts";
 import { type Priority, priority } from "../contract.ts";
+import type { PrefetchCause } from "../control.ts";
 import type { FillablePack } from "../fillable-pack.ts";
 import type { AheadPolicy } from "./ahead-policy.ts";
 import { PackRequests } from "./requests.ts";
-import { RunList } from "./run-list.ts";
-import { planSpan, type Run, runsOf } from "./span.ts";
+import { type PrefetchRun, rankedRuns, RunList } from "./run-list.ts";
+import { planSpan, runsOf } from "./span.ts";
 
 /** Between two attempts; half of it certain, half random. */
 const retryMs = { first: 200, max: 15_000 } as const;
@@ -46,6 +47,8 @@ export interface FetchQueueOptions {
 export interface Work {
   readonly pack: FillablePack;
   readonly priority: Priority;
+  /** Why, where it is prefetched. */
+  readonly cause?: PrefetchCause;
   /** Ascending. */
   readonly pieces: readonly number[];
   /** Of the blob, at most. */
@@ -136,15 +139,15 @@ export class FetchQueue {
     });
   }
 
-  prefetch({ packId }: FillablePack, runs: readonly Run[]): void {
+  prefetch({ packId }: FillablePack, runs: readonly PrefetchRun[]): void {
     const queue = this.#queueOf(packId);
-    queue.prefetch.append(runs);
+    queue.prefetch.add(runs);
     queue.retryAtMs = 0;
   }
 
   /** Before all else that is to be prefetched of the pack: a reader is on its way there. */
-  readAhead({ packId }: FillablePack, run: Run): void {
-    this.#queueOf(packId).prefetch.putFirst([run]);
+  readAhead({ packId }: FillablePack, runs: readonly PrefetchRun[]): void {
+    this.#queueOf(packId).prefetch.putFirst(runs);
   }
 
   /** What to fetch now; `settle` must be told how it ended. Undefined: nothing, at the moment. */
@@ -153,7 +156,7 @@ export class FetchQueue {
     const nowMs = this.#options.clock.nowMs();
     for (const level of [priority.demand, priority.prefetch, priority.background]) {
       if (!this.#hasPlace(level) || this.#options.policy.hindrance(level) !== undefined) continue;
-      for (const queue of this.#packs.values()) {
+      for (const queue of this.#inTurn(level)) {
         const work = this.#workOf(queue, level, nowMs);
         if (work !== undefined) return this.#begin(work, queue);
       }
@@ -177,7 +180,7 @@ export class FetchQueue {
       return;
     }
     const missing = pieces.filter((piece) => !pack.presence.has(piece));
-    this.#penalize(queue, work.priority, missing, failure);
+    this.#penalize(queue, work, missing, failure);
   }
 
   /** Answers those who wait for nothing more. */
@@ -224,6 +227,14 @@ export class FetchQueue {
     return isBelow && ahead < workers - 1;
   }
 
+  /** What is prefetched is needed in an order that goes across packs. */
+  #inTurn(level: Priority): Iterable<PackQueue> {
+    if (level !== priority.prefetch) return this.#packs.values();
+    const queues = [...this.#packs.values()].filter(({ prefetch }) => !prefetch.isEmpty);
+    const rankOf = ({ prefetch }: PackQueue) => prefetch.head?.rank ?? 0;
+    return queues.sort((left, right) => rankOf(left) - rankOf(right));
+  }
+
   #workOf(queue: PackQueue, level: Priority, nowMs: number): Work | undefined {
     const { pack, requests, prefetch } = queue;
     if (pack.isFull) return undefined;
@@ -253,7 +264,9 @@ export class FetchQueue {
       gapBytes: this.#options.gapBytes,
       spanBytesMax: this.#options.policy.spanBytesMax(level),
     });
-    return { pack, priority: level, pieces: span.pieces, bytes: span.lengthBytes };
+    const cause = level === priority.prefetch ? prefetch.head?.cause : undefined;
+    const work = { pack, priority: level, pieces: span.pieces, bytes: span.lengthBytes };
+    return cause === undefined ? work : { ...work, cause };
   }
 
   #begin(work: Work, queue: PackQueue): Work {
@@ -287,7 +300,12 @@ export class FetchQueue {
     return piece;
   }
 
-  #penalize(queue: PackQueue, level: Priority, missing: readonly number[], failure: Failure): void {
+  #penalize(
+    queue: PackQueue,
+    { priority: level, cause }: Work,
+    missing: readonly number[],
+    failure: Failure,
+  ): void {
     const { clock } = this.#options;
     const nowMs = clock.nowMs();
     queue.pack.reason = describeError(failure.error);
@@ -302,7 +320,9 @@ export class FetchQueue {
     if (level === priority.demand) return;
     queue.attempts += 1;
     queue.retryAtMs = nowMs + Math.max(askedMs, backoffMs(queue.attempts, aheadRetryMs, clock));
-    if (level === priority.prefetch) queue.prefetch.putFirst(runsOf(missing));
+    if (cause === undefined) return;
+    const rank = queue.prefetch.head?.rank ?? 0;
+    queue.prefetch.putFirst(rankedRuns(runsOf(missing), cause, rank));
   }
 
   #hostOf({ reference }: FillablePack): Host {

@@ -14,6 +14,7 @@ import { crc32c } from "../../util/crc32c.ts";
 import type { LazyPack } from "../contract.ts";
 import { pieceMapPath } from "../piece-map.ts";
 import { presencePaths } from "../presence.ts";
+import { ReadLog } from "../read-log.ts";
 
 /** Pack ids are below this; each has a row, 60 bytes that cost nothing until they are used. */
 export const rowsCount = 2 ** 15;
@@ -51,12 +52,15 @@ export interface PackRow {
 export class PackTable {
   /** To be posted to the threads. */
   readonly shared: SharedTable;
+  /** What is read that is there. */
+  readonly reads: ReadLog;
   readonly #columns: Columns;
 
   constructor(shared?: SharedTable) {
     const floatBytes = floatColumns.length * rowsCount * 8;
     const integerBytes = integerColumns.length * rowsCount * 4;
-    this.shared = shared ?? new SharedArrayBuffer(floatBytes + integerBytes);
+    this.shared = shared ?? new SharedArrayBuffer(floatBytes + integerBytes + ReadLog.sizeBytes);
+    this.reads = new ReadLog(this.shared, floatBytes + integerBytes);
     const floats = floatColumns.map((name, index) => [
       name,
       new Float64Array(this.shared, index * rowsCount * 8, rowsCount),

@@ -1,0 +1,92 @@
+/**
+ * The folder of traces: a file for each image, replaced as a whole.
+ *
+ * @module
+ */
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { AppError, describeError } from "../../errors.ts";
+import { toHex } from "../../util/bytes.ts";
+import type { Logger } from "../../util/logger.ts";
+import { formatTrace, parseTrace, traceBytesMax, type TraceEntry } from "./format.ts";
+
+const suffix = ".trace";
+/** File names end at 255 bytes; so much of the name of an image is kept for people. */
+const nameBytesMax = 200;
+const shortNameBytes = 120;
+/** Images come and go, and their traces stay: the ones written last are kept. */
+const tracesMax = 500;
+
+/**
+ * The name of the file of an image: no name of an image leads out of the folder, and no two have
+ * the same file.
+ */
+export function traceFileName(image: string): string {
+  // What is left of a name has no slash, and is no ".." with the suffix behind it.
+  const name = encodeURIComponent(image.toWellFormed());
+  if (name.length <= nameBytesMax) return `${name}${suffix}`;
+  const hash = toHex(Bun.SHA256.hash(image) as Uint8Array);
+  return `${name.slice(0, shortNameBytes)}-${hash}${suffix}`;
+}
+
+export class TraceStore {
+  readonly #folder: string;
+  readonly #log: Logger;
+
+  constructor(folder: string, log: Logger) {
+    this.#folder = folder;
+    this.#log = log;
+  }
+
+  /** Empty where there is none; one that is damaged is as good as none. */
+  read(image: string): TraceEntry[] {
+    return this.readFile(traceFileName(image));
+  }
+
+  /** As `read`, by the name of a file. */
+  readFile(name: string): TraceEntry[] {
+    const path = join(this.#folder, name);
+    try {
+      const status = statSync(path, { throwIfNoEntry: false });
+      if (status === undefined) return [];
+      if (status.isFile() && status.size <= traceBytesMax) {
+        return parseTrace(readFileSync(path, "latin1"), path);
+      }
+      throw new AppError("resource_exhausted", `"${path}" is no file of ${traceBytesMax} bytes`);
+    } catch (error) {
+      this.#log.warn({ path, reason: describeError(error) }, "a trace cannot be read");
+      return [];
+    }
+  }
+
+  /** All or nothing, also when the machine stops in between. Throws the system's error. */
+  write(image: string, entries: readonly TraceEntry[]): void {
+    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    const path = join(this.#folder, traceFileName(image));
+    const temporary = `${path}.new`;
+    const file = openSync(temporary, "w", 0o600);
+    try {
+      writeFileSync(file, formatTrace(entries));
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, path);
+    for (const name of this.names().slice(tracesMax)) rmSync(join(this.#folder, name));
+  }
+
+  /** Names of files, the one that was written last first. */
+  names(): string[] {
+    let names: string[];
+    try {
+      names = readdirSync(this.#folder).filter((name) => name.endsWith(suffix));
+    } catch {
+      return [];
+    }
+    const timeOf = (name: string) =>
+      statSync(join(this.#folder, name), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    const dated = names.map((name) => ({ name, timeMs: timeOf(name) }));
+    return dated.sort((left, right) => right.timeMs - left.timeMs).map(({ name }) => name);
+  }
+}
