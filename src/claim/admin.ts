@@ -5,8 +5,7 @@
  */
 import { lazyPackOfLayer } from "../store/lazy-layers.ts";
 import type { TraceProgress } from "../store/trace-progress.ts";
-import type { FillCounters } from "../ondemand/control.ts";
-import type { BackendName } from "../ondemand/contract.ts";
+import type { DedupdStatus } from "../ondemand/control.ts";
 import type { ClaimCounts } from "./claims.ts";
 import type { EventCounts, LazyLayers } from "./lazy-layers.ts";
 import { lazyView, type LayerPack, type LazyView } from "./lazy-view.ts";
@@ -21,12 +20,13 @@ export interface LazyStatistics {
   /** What dedupd told of failures. */
   readonly events: EventCounts;
   /** Null where it is away. */
-  readonly dedupd: { readonly backend: BackendName; readonly counters: FillCounters } | null;
+  readonly dedupd: Pick<DedupdStatus, "backend" | "counters" | "prefetched" | "traces"> | null;
 }
 
 export interface LazyAdmin {
   readonly view: () => Promise<LazyView>;
   readonly prefetches: Prefetches;
+  readonly traces: Pick<LazyLayers, "trace" | "putTrace">;
   readonly statistics: () => Promise<LazyStatistics>;
 }
 
@@ -66,8 +66,12 @@ export function openLazyAdmin(
       claims: { ...(claims?.claims.counts ?? noClaims) },
       promotions: { ...promotions.counts },
       events: { ...lazyLayers.counts },
-      dedupd: found ? { backend: found.dedupd.backend, counters: found.dedupd.counters } : null,
+      dedupd: found === undefined ? null : figuresOf(found.dedupd),
     };
   };
-  return { view, prefetches, statistics };
+  return { view, prefetches, traces: lazyLayers, statistics };
+}
+
+function figuresOf({ backend, counters, prefetched, traces }: DedupdStatus) {
+  return { backend, counters, prefetched, traces };
 }

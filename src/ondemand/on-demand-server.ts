@@ -167,6 +167,7 @@ export class OnDemandServer implements DedupdControl {
   async status(): Promise<DedupdStatus> {
     const { backend, reasons } = await this.#chosen.promise;
     const { queue, policy, counts, usefulness } = this.#engine;
+    const traces = this.#starts.status();
     const paused = policy.hindrance(priority.background);
     return {
       version,
@@ -182,7 +183,7 @@ export class OnDemandServer implements DedupdControl {
       ...(paused !== undefined && { backgroundPaused: paused }),
       counters: counts,
       prefetched: usefulness.figures,
-      traces: this.#starts.status,
+      traces,
     };
   }
 

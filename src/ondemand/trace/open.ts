@@ -58,7 +58,9 @@ export class Starts {
     void this.#images.learnAll();
   }
 
-  get status(): TraceStatus {
+  /** With all that was read so far. */
+  status(): TraceStatus {
+    this.#look();
     return this.#images.status;
   }
 
