@@ -3,15 +3,10 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { runCommand, waitUntil } from "../../../scripts/lib/process.ts";
 import { KiB } from "../../../src/util/bytes.ts";
 import type { PrefetchCause } from "../../../src/ondemand/control.ts";
-import { formatTrace, parseTrace } from "../../../src/ondemand/trace/format.ts";
+import { parseTrace } from "../../../src/ondemand/trace/format.ts";
 import { toHex } from "../../../src/util/bytes.ts";
 import { ClientFixture, LyingServer } from "../../support/lying-registry.ts";
-import {
-  honestly,
-  type LazyPackFixture,
-  makeLazyPack,
-  writeLazyPack,
-} from "../../support/ondemand/lazy-pack.ts";
+import { honestly, makeLazyPack, writeLazyPack } from "../../support/ondemand/lazy-pack.ts";
 import { TestServer } from "../../support/ondemand/test-server.ts";
 import { rejection } from "../../support/rejection.ts";
 
@@ -45,7 +40,7 @@ class Node implements AsyncDisposable {
 
   constructor(backend: "fuse" | "fanotify", trace: "auto" | "off" = "auto") {
     this.dedupd = new TestServer(this.#client.client, { backend, trace, coalesce_bytes: 0 });
-    for (const [packId, fixture] of Object.entries(packs) as [string, LazyPackFixture][]) {
+    for (const [packId, fixture] of Object.entries(packs)) {
       writeLazyPack(this.dedupd.root, Number(packId), fixture, "registry.test/app:1");
     }
   }
@@ -178,9 +173,8 @@ describe("the predictor", () => {
     const others = Object.keys(packs).flatMap((packId) =>
       Array.from({ length: filesCount }, (_, file) => [Number(packId), file] as unknown as Read),
     );
-    const hashes = others.map((read) => ({ sha256: hashOf(read) }));
-    const unknown = { digest: "", offsetBytes: 0, sizeBytes: 0, atMs: 0, starts: "x" };
-    const trace = formatTrace(hashes.map((entry) => ({ ...entry, ...unknown })));
+    // The form that operators know.
+    const trace = others.map(hashOf).join("\n");
     node.server.putTrace("registry.test/app:0", { trace });
     await node.server.start();
     await node.expose();

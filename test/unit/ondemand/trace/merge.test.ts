@@ -13,6 +13,10 @@ function startsOf(entries: readonly TraceEntry[]): string[] {
   return entries.map(({ starts }) => starts);
 }
 
+function manyNames(word: string): string[] {
+  return Array.from({ length: tracePiecesMax }, (_, index) => `${word} ${index}`);
+}
+
 describe("mergeTraces()", () => {
   test("orders by the earliest place that either start gives", () => {
     expect(namesOf(mergeTraces(traceOf("abcd"), traceOf("dxab"), always))).toBe("adbxc");
@@ -51,10 +55,8 @@ describe("mergeTraces()", () => {
   });
 
   test("keeps what recurs where there is too much", () => {
-    const names = (word: string) =>
-      Array.from({ length: tracePiecesMax }, (_, i) => `${word} ${i}`);
-    const once = traceOf(names("once"), { starts: "-x" });
-    const often = traceOf(names("often").slice(0, 10), { starts: "xx" });
+    const once = traceOf(manyNames("once"), { starts: "-x" });
+    const often = traceOf(manyNames("often").slice(0, 10), { starts: "xx" });
     const merged = mergeTraces([...once, ...often], [], () => false);
     expect(merged).toHaveLength(tracePiecesMax);
     expect(merged.slice(-10)).toEqual(often);

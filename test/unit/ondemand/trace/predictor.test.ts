@@ -51,9 +51,10 @@ describe("Predictor", () => {
 
   test("forgets the oldest where there is too much", () => {
     const predictor = new Predictor();
-    const of = (word: string) =>
-      traceOf(Array.from({ length: tracePiecesMax }, (_, index) => `${word} ${index}`));
-    for (const word of ["a", "b", "c", "d"]) predictor.learn(word, of(word));
+    for (const word of ["a", "b", "c", "d"]) {
+      const pieces = Array.from({ length: tracePiecesMax }, (_, index) => `${word} ${index}`);
+      predictor.learn(word, traceOf(pieces));
+    }
     expect(predictor.room).toBeGreaterThanOrEqual(0);
     const last = Buffer.from(hashOf("d 0"), "hex");
     const first = Buffer.from(hashOf("a 0"), "hex");
