@@ -41,6 +41,7 @@ const defaults: ConversionOptions = {
   format: "estargz",
   platform: undefined,
   wanted: [],
+  traced: [],
 };
 
 const withoutRanges: Partial<ImageSource> = {
