@@ -20,6 +20,8 @@ export interface FanotifyEvent {
   readonly fd: number;
   /** The process that reads. */
   readonly pid: number;
+  /** As `noteInode` noted it. */
+  readonly inode: number | undefined;
   readonly offsetBytes: number;
   /** `Infinity` where the kernel names no range: anything behind the offset. */
   readonly lengthBytes: number;
@@ -112,16 +114,31 @@ export function eventAt(view: DataView, position: number): FanotifyEvent | undef
   assert(version === fanotify.version, `a fanotify event of version ${version}`);
   const fd = view.getInt32(position + at.fd, true);
   const pid = view.getInt32(position + at.pid, true);
+  const inode = notedInode(view, position);
   const info = findRange(view, position);
-  if (info === undefined) return { fd, pid, offsetBytes: 0, lengthBytes: Infinity, position };
+  if (info === undefined)
+    return { fd, pid, inode, offsetBytes: 0, lengthBytes: Infinity, position };
   const offsetBytes = Number(view.getBigUint64(info + rangeInfo.offsets.offset, true));
   const lengthBytes = Number(view.getBigUint64(info + rangeInfo.offsets.count, true));
-  return { fd, pid, offsetBytes, lengthBytes, position };
+  return { fd, pid, inode, offsetBytes, lengthBytes, position };
 }
 
 /** Where the next event begins. */
 export function nextEventPosition(view: DataView, position: number): number {
   return position + view.getUint32(position + metadata.offsets.eventBytes, true);
+}
+
+/** Set in the mask, which nobody asks for any more, where it is an inode. */
+const notedFlag = 2n ** 63n;
+
+/** Takes note, in what `readEvents` filled, of the file that an event is about. */
+export function noteInode(view: DataView, position: number, inode: number): void {
+  view.setBigUint64(position + metadata.offsets.mask, BigInt(inode) | notedFlag, true);
+}
+
+function notedInode(view: DataView, position: number): number | undefined {
+  const mask = view.getBigUint64(position + metadata.offsets.mask, true);
+  return mask >= notedFlag ? Number(mask - notedFlag) : undefined;
 }
 
 /** Takes note, in what `readEvents` filled, that an event is answered. */

@@ -1,12 +1,14 @@
 /**
  * `npm run torture [-- --minutes N --seed S --backend fuse|fanotify]`: readers of lazy layers that
  * verify every byte, while a seeded adversary kills processes at random points and at every named
- * failpoint, has the registry lie, and replaces layers.
+ * failpoint, has the registry lie, and replaces layers. `--fault NAME` has dedupd do something
+ * wrong, which must be found.
  *
  * @module
  */
 import { parseArgs } from "node:util";
 import { describeError } from "../src/errors.ts";
+import { faults } from "../src/util/failpoint.ts";
 import { formatSize } from "../src/util/bytes.ts";
 import { say } from "./lib/project.ts";
 import { runInScratch } from "./lib/scratch-run.ts";
@@ -20,13 +22,20 @@ function readOptions(): TortureOptions & { readonly seed: string } {
       minutes: { type: "string", default: "2" },
       seed: { type: "string", default: String(Date.now()) },
       backend: { type: "string", default: "fuse" },
+      fault: { type: "string" },
     },
   });
   const minutes = Number(values.minutes);
   const { seed, backend } = values;
   if (!(minutes > 0) || (backend !== "fuse" && backend !== "fanotify")) throw new Error(usage);
   const endMs = performance.now() + minutes * 60_000;
-  return { backend, seed, isOver: () => performance.now() > endMs };
+  const fault = faults.find((name) => name === values.fault);
+  return {
+    backend,
+    seed,
+    ...(fault !== undefined && { fault }),
+    isOver: () => performance.now() > endMs,
+  };
 }
 
 function median(values: readonly number[]): number {
@@ -34,7 +43,7 @@ function median(values: readonly number[]): number {
 }
 
 function print({ kills, actions, takeoversMs, reads, lies }: TortureReport): void {
-  for (const [action, count] of [...actions].sort()) say(`${String(count).padStart(6)} ${action}`);
+  for (const [action, count] of actions) say(`${String(count).padStart(6)} ${action}`);
   say(`${kills} kills; ${reads.files} files, ${formatSize(reads.bytes)} read; ${lies} lies told`);
   const [middle, longest] = [median(takeoversMs), Math.max(0, ...takeoversMs)];
   say(`takeover: ${middle.toFixed(0)} ms in the median, at most ${longest.toFixed(0)} ms`);

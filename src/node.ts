@@ -33,6 +33,7 @@ import { effectiveCodec } from "./store/chunk-sink.ts";
 import { allLayerIds, endOfPack } from "./store/index-database.ts";
 import { findLayerBlob } from "./store/layer-blobs.ts";
 import { findLazyLayer, lazyPackOfLayer } from "./store/lazy-layers.ts";
+import { deleteLazyPack } from "./store/lazy-pack.ts";
 import type { StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
@@ -43,7 +44,7 @@ import type { Logger } from "./util/logger.ts";
 
 const checkpointIntervalMs = 5_000;
 /** Logs of this size are moved to their databases. */
-const logBytesMax = { snapshots: 4 * MiB, index: 256 * KiB } as const;
+const logBytesMax = { snapshots: 4 * MiB, index: 64 * KiB } as const;
 
 export interface Node {
   readonly paths: StorePaths;
@@ -140,11 +141,12 @@ function mountEntries(): MountEntry[] {
 }
 
 function openLayerStore(
-  { root, builders, claimers, rewriter, housekeeper, log }: Surroundings,
+  surroundings: Surroundings,
   mounts: NodeLayerMounts,
   lazyLayers: LazyLayers,
   onOutdated: () => void,
 ): NodeLayerStore {
+  const { root, builders, claimers, rewriter, housekeeper, log } = surroundings;
   return new NodeLayerStore({
     builders,
     claimers,
@@ -162,9 +164,15 @@ function openLayerStore(
     findLazy: (key) => findLazyLayer(root.index, root.paths, key),
     lazyPacksOf: (layerIds) =>
       layerIds.flatMap((layerId) => lazyPackOfLayer(root.index, layerId)?.pack ?? []),
-    letGoOfPacks: (packIds) => lazyLayers.letGo(packIds),
+    letGoOfPacks: async (packIds) => {
+      await lazyLayers.letGo(packIds);
+      // Until then dedupd may have noted beside the deleted pack what had come of it.
+      for (const packId of packIds) deleteLazyPack(root.paths, packId);
+    },
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     onOutdated,
+    // What a pull has written lies twice until then.
+    onIdle: () => void checkpoint(surroundings),
     log,
   });
 }

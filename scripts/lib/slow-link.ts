@@ -54,12 +54,11 @@ export class SlowLink implements AsyncDisposable {
     for (const socket of [client, upstream]) {
       this.#sockets.add(socket);
       socket.on("error", () => socket.destroy());
-      socket.on("close", () => {
-        this.#sockets.delete(socket);
-        client.destroySoon();
-        upstream.destroySoon();
-      });
+      socket.on("close", () => this.#sockets.delete(socket));
     }
+    client.on("close", () => upstream.destroy());
+    // Without an error, what it has sent is still on its way.
+    upstream.on("close", (hasFailed) => hasFailed && client.destroy());
     const { roundTripMs } = this.#speed;
     // The handshake of a real link takes a round trip of its own.
     const openAtMs = performance.now() + roundTripMs;

@@ -30,7 +30,7 @@ type Action = keyof typeof actions;
 const pauseMsMax = 40;
 /** A failpoint that nobody comes to in this time is given up. */
 const failpointMs = 1_500;
-const failpointVisitsMax = 12;
+const failpointVisitsMax = 6;
 /** Those that a process comes to when it starts, or takes over. */
 const pointsOfStart: ReadonlySet<string> = new Set<Failpoint>([
   "expose.marked",
@@ -100,6 +100,8 @@ export class Adversary {
   async killAtFailpoint(): Promise<void> {
     const { node } = this.#options;
     const name = this.#picker.oneOf(failpoints) ?? failpoints[0];
+    // With something to fetch: most of the places are on the way of a read that waits.
+    await this.replacePack();
     await node.settled();
     const { pid } = await node.dedupd();
     const isOfStart = pointsOfStart.has(name);
@@ -141,7 +143,8 @@ export class Adversary {
     pack.isReplaced = true;
     registry.mood = "honest";
     await waitUntil(() => pack.readers === 0, "a reader goes on", 300_000);
-    pack.unmount();
+    // A process that has read may take a moment to be gone.
+    await this.#insist(async () => pack.unmount());
     await this.#insist(() => node.control.withdraw(pack.packId));
     pack.remove();
     pack.write(`${registry.authority}/app:1`);

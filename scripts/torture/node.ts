@@ -6,12 +6,15 @@
  */
 import { mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { unmount } from "../../ffi/mount.ts";
+import type { Fault } from "../../src/util/failpoint.ts";
 import type { BackendName } from "../../src/ondemand/contract.ts";
 import { ControlClient } from "../../src/ondemand/control-client.ts";
 import type { DedupdStatus } from "../../src/ondemand/control.ts";
 import { KeeperConnection, type KeeperHolds } from "../../src/ondemand/keeper-connection.ts";
 import { socketPaths } from "../../src/ondemand/sockets.ts";
 import { endOnDemandProcesses } from "../../test/support/ondemand/processes.ts";
+import { mountsBelow } from "../lib/leftovers.ts";
 import { type Service, startService, waitUntil } from "../lib/process.ts";
 
 /** Longer than anything that is done to the node lasts. */
@@ -19,7 +22,8 @@ export const readTimeoutMs = 120_000;
 
 export interface NodeOptions {
   readonly backend: Exclude<BackendName, "eager">;
-  readonly logLevel: string;
+  /** What it does wrong. */
+  readonly fault: Fault | undefined;
 }
 
 export class TortureNode implements AsyncDisposable {
@@ -32,7 +36,7 @@ export class TortureNode implements AsyncDisposable {
   readonly logFile: string;
   #serve: Service | undefined;
 
-  constructor(folder: string, { backend, logLevel }: NodeOptions) {
+  constructor(folder: string, { backend, fault }: NodeOptions) {
     this.#folder = folder;
     const address = join(folder, "s.sock");
     this.#sockets = socketPaths(address);
@@ -43,11 +47,12 @@ export class TortureNode implements AsyncDisposable {
     mkdirSync(join(root, "packs"), { recursive: true });
     const config = join(folder, "config.json");
     const lazy = { backend, background: "off", read_timeout_ms: readTimeoutMs };
-    writeFileSync(config, JSON.stringify({ root, address, log_level: logLevel, lazy }));
+    writeFileSync(config, JSON.stringify({ root, address, log_level: "info", lazy }));
     this.#environment = {
       CONFIG: config,
       DOCKER_CONFIG: folder,
       DEDUP_FAILPOINT: `@${this.failpointFile}`,
+      DEDUP_FAULT: fault ?? "",
     };
   }
 
@@ -98,6 +103,7 @@ export class TortureNode implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.killServe();
     await endOnDemandProcesses(this.#folder);
+    for (const path of mountsBelow(join(this.#folder, "root"))) unmount(path, { lazily: true });
     rmSync(this.failpointFile, { force: true });
   }
 }

@@ -5,12 +5,9 @@
  */
 import { Picker } from "../../test/support/picker.ts";
 import { startReader } from "../../test/support/ondemand/reader.ts";
-import { readTimeoutMs } from "./node.ts";
 import type { TorturePack } from "./packs.ts";
 
 const ways = ["inOrder", "atRandom", "mapped"] as const;
-/** A reader that has not ended by then waits for something that will not come. */
-const hungMs = 2 * readTimeoutMs;
 const idleMs = 20;
 
 export interface ReadCounts {
@@ -23,12 +20,15 @@ export class Readers {
   readonly counts: ReadCounts = { files: 0, bytes: 0, problems: [] };
   readonly #packs: readonly TorturePack[];
   readonly #seed: string;
+  readonly #hungMs: number;
   readonly #running: Promise<void>[];
   #isStopped = false;
 
-  constructor(packs: readonly TorturePack[], count: number, seed: string) {
+  /** @param hungMs a reader that takes longer waits for something that will not come */
+  constructor(packs: readonly TorturePack[], count: number, seed: string, hungMs: number) {
     this.#packs = packs;
     this.#seed = seed;
+    this.#hungMs = hungMs;
     this.#running = Array.from({ length: count }, (_, number) => this.#run(number));
   }
 
@@ -60,7 +60,7 @@ export class Readers {
     const seed = String(picker.integer(1000));
     const reader = startReader({ path, expected, way, seed, failuresMax: 0 });
     const late = Promise.withResolvers<string>();
-    const timer = setTimeout(() => late.resolve("hangs"), hungMs);
+    const timer = setTimeout(() => late.resolve("hangs"), this.#hungMs);
     const outcome = reader.report.then(
       ({ bytes, wrongReads }) => {
         this.counts.bytes += bytes;
@@ -73,6 +73,8 @@ export class Readers {
     this.counts.files += 1;
     if (problem === "") return;
     this.counts.problems.push(`${path}, ${way}: ${problem}`);
-    if (problem === "hangs") process.kill(reader.pid, "SIGKILL");
+    if (problem !== "hangs") return;
+    process.kill(reader.pid, "SIGKILL");
+    await outcome;
   }
 }

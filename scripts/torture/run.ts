@@ -7,9 +7,10 @@
 import { readFileSync } from "node:fs";
 import type { MountMode } from "../../src/mount/contract.ts";
 import type { BackendName } from "../../src/ondemand/contract.ts";
+import type { Fault } from "../../src/util/failpoint.ts";
 import { Adversary } from "./adversary.ts";
 import { MoodyRegistry } from "./moody-registry.ts";
-import { TortureNode } from "./node.ts";
+import { readTimeoutMs, TortureNode } from "./node.ts";
 import { TorturePack } from "./packs.ts";
 import { type ReadCounts, Readers } from "./readers.ts";
 
@@ -20,6 +21,10 @@ export interface TortureOptions {
   /** Asked before each thing that is done. */
   readonly isOver: (kills: number) => boolean;
   readonly readers?: number;
+  /** A reader that takes longer waits for something that will not come. */
+  readonly hungMs?: number;
+  /** What dedupd does wrong, to see that it is found. */
+  readonly fault?: Fault;
 }
 
 export interface TortureReport {
@@ -36,10 +41,10 @@ const mode: MountMode = { method: "file", directIo: true };
 
 /** @param folder on a disk file system; mounts and processes below it are gone in the end */
 export async function torture(folder: string, options: TortureOptions): Promise<TortureReport> {
-  const { backend, seed } = options;
+  const { backend, seed, hungMs = 2 * readTimeoutMs, fault } = options;
   const packs = packIds.map((packId) => new TorturePack(folder, packId, seed));
   await using registry = new MoodyRegistry(packs.map(({ fixture }) => fixture));
-  await using node = new TortureNode(folder, { backend, logLevel: "info" });
+  await using node = new TortureNode(folder, { backend, fault });
   for (const pack of packs) pack.write(`${registry.authority}/app:1`);
   node.startServe(packIds);
   await node.dedupd();
@@ -50,7 +55,7 @@ export async function torture(folder: string, options: TortureOptions): Promise<
   }
   await node.settled();
   const adversary = new Adversary({ node, registry, packs, mode, seed });
-  const readers = new Readers(packs, options.readers ?? 8, seed);
+  const readers = new Readers(packs, options.readers ?? 8, seed, hungMs);
   const isOver = () => options.isOver(adversary.kills) || readers.counts.problems.length > 0;
   try {
     while (!isOver()) await adversary.act();

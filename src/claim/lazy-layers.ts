@@ -43,6 +43,8 @@ export interface LazyLayersOptions {
   readonly packs: () => readonly KnownPack[];
   /** Up to where in the blob the author of the image wants content fetched first; 0 for none. */
   readonly prefetchEndBytes: (packId: number) => Promise<number>;
+  /** Deletes what is noted to be there of a new pack: whoever noted it meant another one. */
+  readonly forgetPresence: (packId: number) => void;
   /** The content of the layer is all there: it may become an ordinary one. */
   readonly onComplete: (pack: KnownPack) => void;
   /** How long mounting waits for dedupd. */
@@ -127,12 +129,13 @@ export class LazyLayers {
   }
 
   async #add(packId: number): Promise<void> {
-    const { dedupd, prefetchEndBytes, log } = this.#options;
+    const { dedupd, prefetchEndBytes, forgetPresence, log } = this.#options;
     try {
       const blobEndBytes = await prefetchEndBytes(packId);
       await this.#untilThere(async () => {
         // The number may have been another pack's, of which an earlier serve could not tell it.
         await dedupd.withdraw(packId);
+        forgetPresence(packId);
         await dedupd.expose(packId);
         if (blobEndBytes > 0) await dedupd.prefetch(packId, { blobEndBytes });
       });

@@ -15,6 +15,7 @@ import { parseReference } from "../registry/reference.ts";
 import type { SnapshotMetadata } from "../snapshot/metadata.ts";
 import { isBlobKnown } from "../store/layer-blobs.ts";
 import { listLazyPacks } from "../store/lazy-layers.ts";
+import { deletePresence } from "../store/lazy-pack.ts";
 import { imagePath, type StorePaths } from "../store/paths.ts";
 import type { Logger } from "../util/logger.ts";
 import type { WorkerPool } from "../workers.ts";
@@ -44,7 +45,7 @@ export function lazyPacks(index: Database): KnownPack[] {
 
 /** Asks dedupd nothing before its methods are called. */
 export function openLazyLayers(
-  { config, index, housekeeper, log }: LazyParts,
+  { config, paths, index, housekeeper, log }: LazyParts,
   dedupd: DedupdCalls,
   onComplete: (pack: KnownPack) => void,
 ): LazyLayers {
@@ -52,6 +53,7 @@ export function openLazyLayers(
     dedupd,
     packs: () => lazyPacks(index),
     prefetchEndBytes: (packId) => housekeeper.call("prefetchEnd", packId),
+    forgetPresence: (packId) => deletePresence(paths, packId),
     onComplete,
     awayMs,
     fetchMs: config.lazy.read_timeout_ms,

@@ -19,12 +19,11 @@ export interface TocBytes {
 }
 
 /**
- * What is read at once where only the footer says where the table lies. A table has some 80 bytes
- * for a file, compressed: less than a hundredth of most layers.
+ * What is read at once where only the footer says where the table lies: enough for the table of
+ * some hundred files. A larger one costs another request, which all layers of an image make at the
+ * same time; to guess a larger end would read content of most layers for nothing.
  */
-const tailShare = 1 / 128;
-const tailBytesMin = 16 * KiB;
-const tailBytesMax = 512 * KiB;
+const tailBytes = 8 * KiB;
 
 /**
  * @param claim what the manifest vouches for; undefined: whatever the footer says
@@ -42,13 +41,13 @@ export async function readToc(
     return admit(range.lengthBytes) ? { claim, range, toc: await read(range) } : "refused";
   }
   const tail = tailRange(blobBytes);
-  const tailBytes = await read(tail);
-  const footer = tailBytes.subarray(footerRange(blobBytes).offsetBytes - tail.offsetBytes);
+  const end = await read(tail);
+  const footer = end.subarray(footerRange(blobBytes).offsetBytes - tail.offsetBytes);
   const found = claim ?? claimOfFooter(footer, blobBytes);
   if (found === undefined) return "absent";
   const range = tocRange(found, blobBytes, footer);
   if (!admit(range.lengthBytes)) return "refused";
-  return { claim: found, range, toc: await completeTail(range, tail, tailBytes, read) };
+  return { claim: found, range, toc: await completeTail(range, tail, end, read) };
 }
 
 function claimOfFooter(footer: Uint8Array, blobBytes: number): TocClaim | undefined {
@@ -57,8 +56,7 @@ function claimOfFooter(footer: Uint8Array, blobBytes: number): TocClaim | undefi
 }
 
 function tailRange(blobBytes: number): BlobRange {
-  const wanted = Math.min(Math.max(blobBytes * tailShare, tailBytesMin), tailBytesMax);
-  const lengthBytes = Math.min(blobBytes, Math.ceil(wanted));
+  const lengthBytes = Math.min(blobBytes, tailBytes);
   return { offsetBytes: blobBytes - lengthBytes, lengthBytes };
 }
 
@@ -66,13 +64,13 @@ function tailRange(blobBytes: number): BlobRange {
 async function completeTail(
   range: BlobRange,
   tail: BlobRange,
-  tailBytes: Uint8Array,
+  end: Uint8Array,
   read: ReadRange,
 ): Promise<Uint8Array> {
   const endBytes = range.offsetBytes + range.lengthBytes;
   const missingBytes = tail.offsetBytes - range.offsetBytes;
   if (endBytes <= tail.offsetBytes) return read(range);
-  const known = tailBytes.slice(Math.max(0, -missingBytes), endBytes - tail.offsetBytes);
+  const known = end.slice(Math.max(0, -missingBytes), endBytes - tail.offsetBytes);
   if (missingBytes <= 0) return known;
   const head = await read({ offsetBytes: range.offsetBytes, lengthBytes: missingBytes });
   return Buffer.concat([head, known]);

@@ -178,7 +178,9 @@ export class NodeLayerMounts implements LayerMounts {
   }
 
   /** @returns false if the layer is held; true if it is not mounted, now or before */
-  #unmountUnlessHeld(layerId: number): Promise<boolean> {
+  async #unmountUnlessHeld(layerId: number): Promise<boolean> {
+    // Before the lock: who mounts the layer may have to wait long for its content.
+    if ((this.#layers.get(layerId)?.holders.size ?? 0) > 0) return false;
     return this.#locks.run([`${layerId}`], async () => {
       const layer = this.#layers.get(layerId);
       if (layer === undefined) return true;

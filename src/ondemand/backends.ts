@@ -4,6 +4,7 @@
  * @module
  */
 import { AppError, describeError } from "../errors.ts";
+import type { MountMethod } from "../mount/contract.ts";
 import type { Logger } from "../util/logger.ts";
 import type { BackendName, ChannelKeeper, Demand, LazyBackend, ReadRequest } from "./contract.ts";
 import { openEager } from "./eager.ts";
@@ -19,6 +20,8 @@ export interface BackendOptions {
   /** Undefined: nobody keeps a channel open when this process ends. */
   readonly keeper: ChannelKeeper | undefined;
   readonly log: Logger;
+  /** How images are to be mounted, as configured. */
+  readonly mountMethod?: "auto" | MountMethod;
   /** Threads that answer the kernel. */
   readonly threads: number;
   /** Zeros may have been read from the pack; becomes an event of dedupd. */

@@ -27,13 +27,21 @@ export function openEager({ demand }: { readonly demand: Demand }): Promise<Lazy
 async function demandAll({ packId, pieces, presence }: LazyPack, demand: Demand): Promise<void> {
   if (presence.isComplete) return;
   const gate = new Gate(windowsMax);
+  let failure: { readonly reason: unknown } | undefined;
+  const fill = async (offsetBytes: number): Promise<void> => {
+    if (failure !== undefined) return;
+    const lengthBytes = Math.min(windowBytes, pieces.packBytes - offsetBytes);
+    try {
+      await demand({ packId, offsetBytes, lengthBytes });
+    } catch (error) {
+      failure ??= { reason: error };
+    }
+  };
   const windows: Promise<void>[] = [];
   for (let offsetBytes = 0; offsetBytes < pieces.packBytes; offsetBytes += windowBytes) {
-    const lengthBytes = Math.min(windowBytes, pieces.packBytes - offsetBytes);
-    windows.push(gate.run(() => demand({ packId, offsetBytes, lengthBytes })));
+    windows.push(gate.run(() => fill(offsetBytes)));
   }
   // All are waited for, so that nothing of a failed attempt goes on behind the next.
-  const outcomes = await Promise.allSettled(windows);
-  const failed = outcomes.find((outcome) => outcome.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
+  await Promise.all(windows);
+  if (failure !== undefined) throw failure.reason;
 }

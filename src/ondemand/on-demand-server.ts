@@ -96,13 +96,14 @@ export class OnDemandServer implements DedupdControl {
   async start(): Promise<void> {
     const { config, log, keeper, onCrash } = this.#options;
     try {
-      const { root, lazy } = config;
+      const { root, lazy, mount } = config;
       this.#current = await chooseBackend(lazy.backend, {
         root,
         log,
         keeper,
         onCrash,
         threads: Math.min(backendThreadsMax, availableParallelism()),
+        mountMethod: mount.method,
         demand: (request) => {
           this.#starts.demanded(request);
           return this.#engine.filler.demand(request);

@@ -10,6 +10,7 @@ import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AppError, describeError } from "../errors.ts";
 import { FillablePack } from "./fillable-pack.ts";
+import { presencePaths } from "./presence.ts";
 
 const markerSuffix = ".exposed";
 
@@ -85,8 +86,12 @@ export class PackStore {
     return existsSync(this.#markerOf(packId));
   }
 
+  /** A pack that was deleted while it was open may have been synced since: that goes, too. */
   unmark(packId: number): void {
     rmSync(this.#markerOf(packId), { force: true });
+    if (this.#isHere(packId)) return;
+    const { synced } = presencePaths(this.#pathOf(packId));
+    rmSync(synced, { force: true });
   }
 
   #isHere(packId: number): boolean {

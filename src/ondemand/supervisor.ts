@@ -23,8 +23,9 @@ const startTimeoutMs = 20_000;
 const askIntervalMs = 10;
 /** It has only to let go of its files; what it is fetching is asked for again by its successor. */
 const endGraceMs = 5_000;
-/** Before the next start, where the last dedupd did not live that long; doubled up to the limit. */
-const shortLifeMs = 2_000;
+/** Before the next start, where the last dedupd lived shorter than that: readers wait meanwhile. */
+const shortLifeMs = 500;
+/** Before the next start where the last one did not come about; doubled up to the limit. */
 const retryDelayMs = 100;
 const retryDelayMsMax = 5_000;
 
@@ -114,21 +115,22 @@ export class Supervisor {
     const { log } = this.#options;
     let delayMs = 0;
     while (!this.#stop.signal.aborted) {
-      const startMs = performance.now();
       try {
         const { pid } = await this.#findOrStart();
+        const startMs = performance.now();
+        delayMs = 0;
         await this.#mirror();
         this.#running.resolve();
         await this.#untilLost(pid);
         if (this.#stop.signal.aborted) return;
         log.warn({ pid }, "dedupd ended; starting it again");
         this.#running = Promise.withResolvers();
+        if (performance.now() - startMs < shortLifeMs) await this.#pause(retryDelayMs);
       } catch (error) {
         log.error({ reason: describeError(error) }, "cannot start dedupd");
+        delayMs = Math.min(Math.max(delayMs * 2, retryDelayMs), retryDelayMsMax);
+        await this.#pause(delayMs);
       }
-      const isShort = performance.now() - startMs < shortLifeMs;
-      if (isShort) await this.#pause(delayMs);
-      delayMs = isShort ? Math.min(Math.max(delayMs * 2, retryDelayMs), retryDelayMsMax) : 0;
     }
   }
 

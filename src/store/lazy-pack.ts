@@ -5,9 +5,10 @@
  */
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from "node:fs";
 import { PieceMap } from "../ondemand/piece-map.ts";
+import { presencePaths } from "../ondemand/presence.ts";
 import { syncFolder } from "../util/sync-folder.ts";
 import { storageError } from "./pack-writer.ts";
-import { lazyPackFiles, piecesPath, type StorePaths } from "./paths.ts";
+import { lazyPackFiles, packPath, piecesPath, type StorePaths } from "./paths.ts";
 
 /**
  * Writes what belongs where in the pack, durably.
@@ -40,4 +41,10 @@ export function openPieces(paths: StorePaths, packId: number): PieceMap {
 /** Deletes all files of the pack; those that are not there are no error. */
 export function deleteLazyPack(paths: StorePaths, packId: number): void {
   for (const path of lazyPackFiles(paths, packId)) rmSync(path, { force: true });
+}
+
+/** Of a pack that nobody has open: nothing of it is known to be there then. */
+export function deletePresence(paths: StorePaths, packId: number): void {
+  const { have, synced } = presencePaths(packPath(paths, packId));
+  for (const path of [have, synced]) rmSync(path, { force: true });
 }

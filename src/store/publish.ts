@@ -34,6 +34,7 @@ import {
   firstBlockOfPack,
   packBlocksOf,
   packOfBlock,
+  isLazyPack,
 } from "./layout.ts";
 import { enterLazyBlob, enterLazyPack, type LazyBlob, type LazyPackRow } from "./lazy-layers.ts";
 import { packingOf } from "./packing.ts";
@@ -189,7 +190,10 @@ function writeImage(database: Database, paths: StorePaths, layer: BuiltLayer): I
   }));
   const packing = packingOf(database, table);
   const blockOf = (ref: ChunkRef) => table.blockOf(ref);
-  const plan = planImage(layer.tree, { devices, blockOf, ...(packing && { packing }) });
+  // While content is missing the kernel asks for it, and it asks less often so (erofs/plan.ts).
+  const namesDevices = packIds.some(isLazyPack);
+  const options = { devices, blockOf, namesDevices, ...(packing && { packing }) };
+  const plan = planImage(layer.tree, options);
   const path = join(paths.images, `new-${crypto.randomUUID()}`);
   const file = openSync(path, "wx", 0o600);
   try {

@@ -1,4 +1,4 @@
-/** What one node learns from the start of a container makes the first start on another one faster. */
+/** What one node learns from a start makes the first start on another one faster. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { runCommand, waitUntil } from "../../scripts/lib/process.ts";

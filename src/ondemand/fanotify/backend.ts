@@ -16,6 +16,7 @@ import { close } from "../../../ffi/file.ts";
 import { unwatchFile, watchFile } from "../../../ffi/fanotify.ts";
 import { inodeOf, statOf } from "../../../ffi/status.ts";
 import { FanotifyReaders } from "../../fanotify-readers.ts";
+import { AppError } from "../../errors.ts";
 import type { BackendOptions } from "../backends.ts";
 import type { LazyBackend, LazyPack, SuspectPack } from "../contract.ts";
 import { PackTable } from "../fuse/pack-table.ts";
@@ -36,6 +37,11 @@ const threadsMax = Math.min(2, journalThreadsMax);
 
 /** As `OpenBackend`. To be called before any pack is opened. */
 export async function openFanotifyBackend(options: BackendOptions): Promise<LazyBackend> {
+  if (options.mountMethod === "loop") {
+    throw new AppError("failed_precondition", "Loop devices read packs without asking", {
+      remedy: 'set "mount.method" to "auto" or "lazy.backend" to "fuse"',
+    });
+  }
   return new FanotifyBackend(options, await openGroup(options.root, options.keeper));
 }
 

@@ -8,11 +8,12 @@
  *
  * @module
  */
-import { answerEvent, eventAt, forgetEvent } from "../../../ffi/fanotify.ts";
+import { answerEvent, eventAt, forgetEvent, noteInode } from "../../../ffi/fanotify.ts";
 import { type FanotifyEvent, nextEventPosition, readEvents } from "../../../ffi/fanotify.ts";
 import { duplicateTo } from "../../../ffi/file.ts";
 import { inodeOf } from "../../../ffi/status.ts";
 import { Waiter } from "../../../ffi/wake.ts";
+import { defined } from "../../util/assert.ts";
 import { type CancelFlag, isCancelled } from "../../util/cancel-flag.ts";
 import { PackTable, type SharedTable } from "../fuse/pack-table.ts";
 import { PackViews } from "../fuse/pack-view.ts";
@@ -87,17 +88,21 @@ export class EventReader {
   }
 
   #serveAll(filled: number): void {
-    for (let position = 0; position < filled;) {
-      const event = eventAt(this.#view, position);
-      if (event === undefined) break;
-      position = nextEventPosition(this.#view, position);
-      if (event.fd >= 0) this.#serve(event);
-    }
+    // First of all: of an event without, a successor does not know which file it is about.
+    for (const { fd, position } of this.#events()) noteInode(this.#view, position, inodeOf(fd));
+    for (const event of this.#events()) this.#serve(event, defined(event.inode, "its inode"));
     this.#area.fill(0, 0, filled);
   }
 
-  #serve(event: FanotifyEvent): void {
-    const inode = inodeOf(event.fd);
+  *#events(): Generator<FanotifyEvent, void> {
+    for (let position = 0; ; position = nextEventPosition(this.#view, position)) {
+      const event = eventAt(this.#view, position);
+      if (event === undefined) return;
+      if (event.fd >= 0) yield event;
+    }
+  }
+
+  #serve(event: FanotifyEvent, inode: number): void {
     const packId = this.#watches.packOf(inode);
     if (packId === undefined) this.#pass(event, inode);
     else if (event.pid === ourPid && this.#giveSilent(packId, event)) this.#allow(event, inode);

@@ -162,8 +162,8 @@ function* eventsIn(area: Uint8Array): Generator<WatchedRead> {
   for (let position = 0; ; position = nextEventPosition(view, position)) {
     const event = eventAt(view, position);
     if (event === undefined) return;
-    const { fd, offsetBytes, lengthBytes } = event;
-    if (fd >= 0) yield { fd, inode: undefined, offsetBytes, lengthBytes };
+    const { fd, inode, offsetBytes, lengthBytes } = event;
+    if (fd >= 0) yield { fd, inode, offsetBytes, lengthBytes };
   }
 }
 

@@ -230,43 +230,42 @@ export class FetchQueue {
   /** What is prefetched is needed in an order that goes across packs. */
   #inTurn(level: Priority): Iterable<PackQueue> {
     if (level !== priority.prefetch) return this.#packs.values();
-    const queues = [...this.#packs.values()].filter(({ prefetch }) => !prefetch.isEmpty);
+    const queues: PackQueue[] = [];
+    for (const queue of this.#packs.values()) if (!queue.prefetch.isEmpty) queues.push(queue);
     const rankOf = ({ prefetch }: PackQueue) => prefetch.head?.rank ?? 0;
     return queues.sort((left, right) => rankOf(left) - rankOf(right));
   }
 
   #workOf(queue: PackQueue, level: Priority, nowMs: number): Work | undefined {
-    const { pack, requests, prefetch } = queue;
-    if (pack.isFull) return undefined;
-    const { isFailing, inFlight } = this.#hostOf(pack);
-    if (isFailing && inFlight > 0) return undefined;
-    const isHeld = !queue.isOpen || queue.retryAtMs > nowMs;
-    if (level !== priority.demand && isHeld) return undefined;
-    const choices = {
-      [priority.demand]: {
-        start: () => requests.nextPiece(nowMs),
-        isWanted: (piece: number) => requests.wants(piece),
-      },
-      [priority.prefetch]: {
-        start: () => prefetch.nextPiece((from, end) => this.#nextAhead(queue, from, end, nowMs)),
-        isWanted: (piece: number) => prefetch.wants(piece),
-      },
-      [priority.background]: {
-        start: () => this.#nextOfBackground(queue, nowMs),
-        isWanted: () => true,
-      },
-    };
-    const { start: choose, isWanted } = choices[level];
-    const start = choose();
+    const { pack } = queue;
+    const start = this.#startOf(queue, level, nowMs);
     if (start === undefined) return undefined;
     const isMissing = (piece: number) => !pack.presence.has(piece) && !pack.inFlight.has(piece);
+    const isWanted = (piece: number) => {
+      if (level === priority.background) return true;
+      return (level === priority.demand ? queue.requests : queue.prefetch).wants(piece);
+    };
     const span = planSpan(pack.pieces, start, isMissing, isWanted, {
       gapBytes: this.#options.gapBytes,
       spanBytesMax: this.#options.policy.spanBytesMax(level),
     });
-    const cause = level === priority.prefetch ? prefetch.head?.cause : undefined;
+    const cause = level === priority.prefetch ? queue.prefetch.head?.cause : undefined;
     const work = { pack, priority: level, pieces: span.pieces, bytes: span.lengthBytes };
     return cause === undefined ? work : { ...work, cause };
+  }
+
+  /** Asked for each of hundreds of packs whenever something ends: it makes no garbage. */
+  #startOf(queue: PackQueue, level: Priority, nowMs: number): number | undefined {
+    const { pack, requests, prefetch } = queue;
+    if (pack.isFull) return undefined;
+    if (level === priority.demand && requests.size === 0) return undefined;
+    if (level === priority.prefetch && prefetch.isEmpty) return undefined;
+    const { isFailing, inFlight } = this.#hostOf(pack);
+    if (isFailing && inFlight > 0) return undefined;
+    if (level === priority.demand) return requests.nextPiece(nowMs);
+    if (!queue.isOpen || queue.retryAtMs > nowMs) return undefined;
+    if (level === priority.background) return this.#nextOfBackground(queue, nowMs);
+    return prefetch.nextPiece((first, end) => this.#nextAhead(queue, first, end, nowMs));
   }
 
   #begin(work: Work, queue: PackQueue): Work {

@@ -72,7 +72,8 @@ export class Filler {
   open(packId: number): void {
     if (!this.#packs.has(packId)) return;
     this.#options.queue.open(packId);
-    this.pump();
+    // Not at once: hundreds are opened at a start, and all are gone over each time.
+    this.#keepTicking();
   }
 
   /** Whoever waits for the pack gets an error; what is on its way is cut off. */
@@ -143,10 +144,9 @@ export class Filler {
   /** Begins all that may begin now. */
   pump(): void {
     if (this.#isClosed) return;
-    const { queue, clock } = this.#options;
+    const { queue } = this.#options;
     for (let work = queue.next(); work !== undefined; work = queue.next()) void this.#run(work);
-    if (this.#stopTicking !== undefined || !queue.isBusy) return;
-    this.#stopTicking = clock.after(tickMs, () => this.#tick());
+    this.#keepTicking();
   }
 
   /** Nothing begins any more; who waits is answered with `cancelled`. */
@@ -160,6 +160,12 @@ export class Filler {
     const pack = this.#packs.get(packId)?.pack;
     if (pack !== undefined) return pack;
     throw new AppError("not_found", `There is no lazy pack ${packId}`);
+  }
+
+  #keepTicking(): void {
+    const { queue, clock } = this.#options;
+    if (this.#stopTicking !== undefined || this.#isClosed || !queue.isBusy) return;
+    this.#stopTicking = clock.after(tickMs, () => this.#tick());
   }
 
   #tick(): void {
@@ -234,9 +240,12 @@ export class Filler {
     queue.answer(pack);
   }
 
-  #noteFailure({ packId, reference }: FillablePack, { kind, error }: Failure): void {
+  #noteFailure(pack: FillablePack, { kind, error }: Failure): void {
     this.#options.counts.retries += 1;
-    const image = formatReference(reference);
-    this.#options.log.warn({ packId, image, kind, reason: describeError(error) }, "fetch failed");
+    const reason = describeError(error);
+    // A registry that is away fails the same way many times a second.
+    const level = reason === pack.reason ? "debug" : "warn";
+    const image = formatReference(pack.reference);
+    this.#options.log[level]({ packId: pack.packId, image, kind, reason }, "fetch failed");
   }
 }

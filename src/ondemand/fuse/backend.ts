@@ -107,8 +107,9 @@ class FuseBackend implements LazyBackend {
   async close(): Promise<void> {
     await this.#servers.stop();
     this.#waiting.abandon();
-    for (const packId of this.#packs.ids()) await this.#packs.withdraw(packId);
-    closeChannel(this.#channel);
+    const packs = [...this.#packs.ids()];
+    for (const packId of packs) await this.#packs.withdraw(packId);
+    closeChannel(this.#channel, packs.length > 0);
   }
 
   #serve(request: PassedRequest): void {

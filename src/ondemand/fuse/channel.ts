@@ -69,9 +69,9 @@ export async function openChannel(
   }
 }
 
-/** Ends the mount, for its users too, unless somebody keeps the channel. */
-export function closeChannel({ fd, mountPoint, isKept }: FuseChannel): void {
-  if (!isKept) unmountAll(mountPoint);
+/** Ends the mount, for its users too, unless it has users and somebody keeps the channel. */
+export function closeChannel({ fd, mountPoint, isKept }: FuseChannel, hasUsers: boolean): void {
+  if (!isKept || !hasUsers) unmountAll(mountPoint);
   close(fd);
 }
 

@@ -22,17 +22,27 @@ export const rowsCount = 2 ** 15;
 /** `complete`: nothing is missing, the pieces are not looked at. */
 export const packState = { absent: 0, exposed: 1, complete: 2 } as const;
 
-const integerColumns = ["state", "users", "epoch", "file", "generation"] as const;
-const floatColumns = [
-  "sizeBytes",
-  "piecesAddress",
-  "piecesBytes",
-  "haveAddress",
-  "haveBytes",
-] as const;
+/** Columns of numbers, a row for each pack: eight bytes wide first, so that all are aligned. */
+function columnsOf(shared: SharedTable) {
+  const wide = (index: number) => new Float64Array(shared, index * rowsCount * 8, rowsCount);
+  const narrow = (index: number) =>
+    new Int32Array(shared, (wideCount * 8 + index * 4) * rowsCount, rowsCount);
+  return {
+    sizeBytes: wide(0),
+    piecesAddress: wide(1),
+    piecesBytes: wide(2),
+    haveAddress: wide(3),
+    haveBytes: wide(4),
+    state: narrow(0),
+    users: narrow(1),
+    epoch: narrow(2),
+    file: narrow(3),
+    generation: narrow(4),
+  };
+}
 
-type Columns = Readonly<Record<(typeof integerColumns)[number], Int32Array>> &
-  Readonly<Record<(typeof floatColumns)[number], Float64Array>>;
+const wideCount = 5;
+const narrowCount = 5;
 
 export type SharedTable = SharedArrayBuffer;
 
@@ -54,22 +64,13 @@ export class PackTable {
   readonly shared: SharedTable;
   /** What is read that is there. */
   readonly reads: ReadLog;
-  readonly #columns: Columns;
+  readonly #columns: ReturnType<typeof columnsOf>;
 
   constructor(shared?: SharedTable) {
-    const floatBytes = floatColumns.length * rowsCount * 8;
-    const integerBytes = integerColumns.length * rowsCount * 4;
-    this.shared = shared ?? new SharedArrayBuffer(floatBytes + integerBytes + ReadLog.sizeBytes);
-    this.reads = new ReadLog(this.shared, floatBytes + integerBytes);
-    const floats = floatColumns.map((name, index) => [
-      name,
-      new Float64Array(this.shared, index * rowsCount * 8, rowsCount),
-    ]);
-    const integers = integerColumns.map((name, index) => [
-      name,
-      new Int32Array(this.shared, floatBytes + index * rowsCount * 4, rowsCount),
-    ]);
-    this.#columns = Object.fromEntries([...floats, ...integers]) as unknown as Columns;
+    const sizeBytes = (wideCount * 8 + narrowCount * 4) * rowsCount;
+    this.shared = shared ?? new SharedArrayBuffer(sizeBytes + ReadLog.sizeBytes);
+    this.reads = new ReadLog(this.shared, sizeBytes);
+    this.#columns = columnsOf(this.shared);
   }
 
   /** Counts the caller as a user, who must `leave`; undefined for a pack that is not exposed. */

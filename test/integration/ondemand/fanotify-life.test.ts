@@ -255,6 +255,20 @@ describe("openFanotifyBackend()", () => {
     expect(await rejection(openBackend())).toMatchObject({ code: "failed_precondition" });
   });
 
+  test("refuses loop devices, which read zeros where nothing is", async () => {
+    const opening = openFanotifyBackend({
+      root: fixture.root,
+      demand: fixture.source.demand,
+      keeper,
+      log: createLogger("silent"),
+      threads: 1,
+      mountMethod: "loop",
+      reportSuspect: () => undefined,
+      onCrash: () => undefined,
+    });
+    expect(await rejection(opening)).toMatchObject({ code: "failed_precondition" });
+  });
+
   test("leaves no descriptor, and no mount", async () => {
     const before = descriptors();
     await openBackend();

@@ -1,7 +1,8 @@
 /** dedupd as a process, run from its source, on a root of its own. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
+import { unmount } from "../../../ffi/mount.ts";
 import {
   type CommandOptions,
   type CommandResult,
@@ -12,7 +13,9 @@ import {
 } from "../../../scripts/lib/process.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import type { configSchema } from "../../../src/config/schema.ts";
+import { parseMountInfo } from "../../../src/mount/mountinfo.ts";
 import { ControlClient } from "../../../src/ondemand/control-client.ts";
+import { shutdownKeeper } from "../../../src/ondemand/keeper-connection.ts";
 import { ownCommand } from "../../../src/ondemand/own-process.ts";
 import { socketPaths } from "../../../src/ondemand/sockets.ts";
 import { canConnect } from "../socket.ts";
@@ -24,9 +27,12 @@ export class DedupdProcess implements AsyncDisposable {
   readonly logFile = join(this.#folder.path, "dedupd.log");
   readonly #config = join(this.#folder.path, "config.json");
   readonly control = new ControlClient(socketPaths(this.#address).dedupd);
+  readonly #command: readonly string[];
   #service: Service | undefined;
 
-  constructor(config: z.input<typeof configSchema>) {
+  /** @param command default: from its source; or the compiled program */
+  constructor(config: z.input<typeof configSchema>, command = ownCommand(["dedupd"])) {
+    this.#command = command;
     const fixed = { root: this.root, address: this.#address, log_level: "debug" };
     writeFileSync(this.#config, JSON.stringify({ ...config, ...fixed }));
   }
@@ -45,13 +51,13 @@ export class DedupdProcess implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    this.#service = startService(ownCommand(["dedupd"]), this.logFile, this.#options);
+    this.#service = startService(this.#command, this.logFile, this.#options);
     await waitUntil(() => canConnect(this.socketPath), "dedupd does not listen");
   }
 
   /** Beside the one that runs; resolves when it has ended. */
   runAnother(): Promise<CommandResult> {
-    return tryCommand(ownCommand(["dedupd"]), this.#options);
+    return tryCommand(this.#command, this.#options);
   }
 
   /** SIGTERM; its exit code. */
@@ -67,8 +73,13 @@ export class DedupdProcess implements AsyncDisposable {
     this.#service = undefined;
   }
 
+  /** With the keeper it started, and what is mounted of its root. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+    await shutdownKeeper(socketPaths(this.#address).keeper);
+    for (const { mountPoint } of parseMountInfo(readFileSync("/proc/self/mountinfo", "utf8"))) {
+      if (mountPoint.startsWith(this.root)) unmount(mountPoint, { lazily: true });
+    }
     this.#folder[Symbol.dispose]();
   }
 }

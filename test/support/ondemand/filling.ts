@@ -16,10 +16,13 @@ import { type LazyPackFixture, packContent, writeLazyPack } from "./lazy-pack.ts
 export interface FillingOptions {
   readonly lazy?: z.input<typeof configSchema>["lazy"];
   readonly workers?: number;
+  /** Where `packs` is made; default: a scratch folder. */
+  readonly root?: string;
 }
 
 export class Filling implements AsyncDisposable {
   readonly #folder = scratchFolder("filling");
+  readonly root: string;
   readonly engine: FillEngine;
   readonly events = new EventLog();
   readonly #packs = new Map<number, FillablePack>();
@@ -27,7 +30,8 @@ export class Filling implements AsyncDisposable {
 
   /** The background is off if `lazy` does not say otherwise. */
   constructor(client: Pick<RegistryClient, "blobRange">, options: FillingOptions = {}) {
-    const { lazy, workers = 8 } = options;
+    const { lazy, workers = 8, root = this.#folder.path } = options;
+    this.root = root;
     const config = configSchema.parse({
       lazy: { background: "off", ...lazy },
       dedupd: { workers },
@@ -44,12 +48,8 @@ export class Filling implements AsyncDisposable {
     });
   }
 
-  get root(): string {
-    return this.#folder.path;
-  }
-
   open(packId: number, fixture: LazyPackFixture, image?: string): FillablePack {
-    const path = writeLazyPack(this.#folder.path, packId, fixture, image);
+    const path = writeLazyPack(this.root, packId, fixture, image);
     const pack = FillablePack.open(packId, path);
     this.#packs.set(packId, pack);
     this.engine.filler.add(pack);

@@ -93,6 +93,8 @@ class TestLayers implements AsyncDisposable {
   packs: KnownPack[] = [];
   readonly complete: number[] = [];
   prefetchEndBytes = 0;
+  /** Packs whose presence was forgotten, and whether dedupd had them. */
+  readonly forgotten: [number, boolean][] = [];
   readonly layers: LazyLayers;
 
   constructor(awayMs = 60_000) {
@@ -100,6 +102,8 @@ class TestLayers implements AsyncDisposable {
       dedupd: this.dedupd,
       packs: () => this.packs,
       prefetchEndBytes: async () => this.prefetchEndBytes,
+      forgetPresence: (packId) =>
+        void this.forgotten.push([packId, this.dedupd.exposed.has(packId)]),
       onComplete: ({ layerId }) => void this.complete.push(layerId),
       awayMs,
       fetchMs: 60_000,
@@ -196,6 +200,7 @@ describe("LazyLayers", () => {
     expect(await node.layers.device(512)).toBe("/lazy/512.pack");
     await isAdded;
     expect(node.dedupd.withdrawn).toEqual([512]);
+    expect(node.forgotten).toEqual([[512, false]]);
     expect(await node.layers.device(512)).toBe("/lazy/512.pack");
     expect(node.dedupd.withdrawn).toHaveLength(1);
   });

@@ -54,7 +54,7 @@ describe("readToc()", () => {
     const { reads } = await readFrom(blob, lazyClaim(blob.annotations));
     const [tail, head] = reads;
     expect(reads).toHaveLength(2);
-    expect(tail?.lengthBytes).toBe(16 * 1024);
+    expect(tail?.lengthBytes).toBe(8 * 1024);
     expect(head!.offsetBytes + head!.lengthBytes).toBe(tail!.offsetBytes);
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { eventAt, forgetEvent, nextEventPosition } from "../../../ffi/fanotify.ts";
+import { eventAt, forgetEvent, nextEventPosition, noteInode } from "../../../ffi/fanotify.ts";
 import { fanotifyEvent } from "../../support/ondemand/fanotify-event.ts";
 
 function viewOf(bytes: Buffer): DataView {
@@ -11,11 +11,12 @@ describe("eventAt()", () => {
     const ranged = { fd: 12, pid: 34, offsetBytes: 2 ** 40, lengthBytes: 131_072 };
     const events = Buffer.concat([fanotifyEvent(ranged), fanotifyEvent({ fd: 13 })]);
     const view = viewOf(events);
-    expect(eventAt(view, 0)).toEqual({ ...ranged, position: 0 });
+    const unnoted = { inode: undefined };
+    expect(eventAt(view, 0)).toEqual({ ...ranged, ...unnoted, position: 0 });
     const next = nextEventPosition(view, 0);
     expect(next).toBe(48);
     const whole = { offsetBytes: 0, lengthBytes: Infinity };
-    expect(eventAt(view, next)).toEqual({ fd: 13, pid: 1, ...whole, position: 48 });
+    expect(eventAt(view, next)).toEqual({ fd: 13, pid: 1, ...unnoted, ...whole, position: 48 });
     expect(eventAt(view, nextEventPosition(view, next))).toBeUndefined();
   });
 
@@ -27,6 +28,14 @@ describe("eventAt()", () => {
     const view = viewOf(fanotifyEvent({ fd: 12 }));
     forgetEvent(view, 0);
     expect(eventAt(view, 0)?.fd).toBe(-1);
+  });
+
+  test("shows the inode that was noted", () => {
+    const view = viewOf(fanotifyEvent({ fd: 12, offsetBytes: 5, lengthBytes: 6 }));
+    for (const inode of [1, 0x0010_0000, 2 ** 52]) {
+      noteInode(view, 0, inode);
+      expect(eventAt(view, 0)).toMatchObject({ fd: 12, inode, offsetBytes: 5, lengthBytes: 6 });
+    }
   });
 
   test("refuses another version of the structure", () => {

@@ -172,6 +172,15 @@ describe("NodeLayerMounts.release()", () => {
 });
 
 describe("NodeLayerMounts.evict()", () => {
+  test("does not wait for a mount that waits for its content", async () => {
+    const gate = Promise.withResolvers<void>();
+    driver.gate = gate.promise;
+    const isMounted = mounts.acquire("a", [1]);
+    expect(await rejection(mounts.evict(1))).toMatchObject({ code: "failed_precondition" });
+    gate.resolve();
+    await isMounted;
+  });
+
   test("unmounts at once what nobody holds", async () => {
     await mounts.acquire("a", [1]);
     mounts.release("a");
