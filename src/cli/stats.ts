@@ -29,8 +29,9 @@ function describeLazy({ images, missing_bytes: missing, claims, dedupd }: LazyFi
 /** How much of what was prefetched was read, by why it was. */
 function describePrefetch(figures: DedupdStatus["prefetched"]): string {
   const causes = Object.entries(figures).filter(([, { bytes }]) => bytes > 0);
-  const shares = causes.map(([cause, { bytes, usedBytes }]) => {
-    return `${cause} ${formatSize(bytes)} (${((usedBytes / bytes) * 100).toFixed(0)} % used)`;
+  const shares = causes.map(([cause, { bytes, usedBytes, unseenBytes }]) => {
+    const share = usedBytes / Math.max(1, bytes - unseenBytes);
+    return `${cause} ${formatSize(bytes)} (${(share * 100).toFixed(0)} % used)`;
   });
   return shares.length === 0 ? "" : `; prefetched by ${shares.join(", ")}`;
 }

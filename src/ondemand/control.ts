@@ -106,14 +106,16 @@ export const prefetchCauses = ["trace", "predictor", "window", "landmark", "requ
 export type PrefetchCause = (typeof prefetchCauses)[number];
 
 /**
- * What prefetch brought, and how much of that was read while its pack was incomplete: what is read
- * later is not seen any more.
+ * What prefetch brought; how much of that was read; and of how much nobody can tell, because its
+ * pack was complete before it was read: reads of a complete pack are not seen.
  */
 export interface PrefetchFigures {
   readonly pieces: number;
   readonly bytes: number;
   readonly usedPieces: number;
   readonly usedBytes: number;
+  readonly unseenPieces: number;
+  readonly unseenBytes: number;
 }
 
 export interface TraceStatus {

@@ -215,6 +215,7 @@ export class OnDemandServer implements DedupdControl {
 
   async #complete(pack: FillablePack): Promise<void> {
     const { packId } = pack;
+    this.#starts.completed(pack);
     if (this.#exposures.isExposed(packId)) await this.#current?.backend.complete(pack);
     this.#options.log.info(
       { packId, digest: pack.pieces.origin.digest },

@@ -46,8 +46,10 @@ async function prefetchResult({ daemon }: LazyNode): Promise<PrefetchResult | nu
   const dedupd = (await daemon?.stats())?.lazy.dedupd;
   if (dedupd === undefined || dedupd === null) return null;
   const figures = Object.values(dedupd.prefetched);
-  const sum = (key: "bytes" | "usedBytes") => figures.reduce((total, each) => total + each[key], 0);
-  return { waits: dedupd.counters.requests, bytes: sum("bytes"), usedBytes: sum("usedBytes") };
+  const sum = (key: "bytes" | "usedBytes" | "unseenBytes") =>
+    figures.reduce((total, each) => total + each[key], 0);
+  const bytes = sum("bytes") - sum("unseenBytes");
+  return { waits: dedupd.counters.requests, bytes, usedBytes: sum("usedBytes") };
 }
 
 /** The image must be in the registry behind the link, and not on the node. */

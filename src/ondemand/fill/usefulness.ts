@@ -8,6 +8,12 @@ import type { FillablePack } from "../fillable-pack.ts";
 
 type Figures = { -readonly [Name in keyof PrefetchFigures]: number };
 
+const names = {
+  fetched: ["pieces", "bytes"],
+  used: ["usedPieces", "usedBytes"],
+  unseen: ["unseenPieces", "unseenBytes"],
+} as const;
+
 export class Usefulness {
   /** For `GET /status`. */
   readonly figures: Readonly<Record<PrefetchCause, PrefetchFigures>>;
@@ -26,8 +32,8 @@ export class Usefulness {
 
   /** Prefetch brought a piece. */
   noteFilled(pack: FillablePack, piece: number, cause: PrefetchCause): void {
-    this.#count(pack, piece, cause, "pieces", "bytes");
-    if (pack.wasRead(piece)) this.#count(pack, piece, cause, "usedPieces", "usedBytes");
+    this.#count(pack, piece, cause, "fetched");
+    if (pack.wasRead(piece)) this.#count(pack, piece, cause, "used");
     else this.#unreadOf(pack)[piece] = prefetchCauses.indexOf(cause) + 1;
   }
 
@@ -37,16 +43,26 @@ export class Usefulness {
     const cause = prefetchCauses[(unread?.[piece] ?? 0) - 1];
     if (unread === undefined || cause === undefined) return;
     unread[piece] = 0;
-    this.#count(pack, piece, cause, "usedPieces", "usedBytes");
+    this.#count(pack, piece, cause, "used");
+  }
+
+  /** All of the pack is there: what was not read until now is not seen to be read. */
+  noteComplete(pack: FillablePack): void {
+    const unread = this.#unread.get(pack) ?? [];
+    for (const [piece, place] of unread.entries()) {
+      const cause = prefetchCauses[place - 1];
+      if (cause !== undefined) this.#count(pack, piece, cause, "unseen");
+    }
+    this.#unread.delete(pack);
   }
 
   #count(
     pack: FillablePack,
     piece: number,
     cause: PrefetchCause,
-    pieces: "pieces" | "usedPieces",
-    bytes: "bytes" | "usedBytes",
+    what: "fetched" | "used" | "unseen",
   ): void {
+    const [pieces, bytes] = names[what];
     for (const figures of [this.#total[cause], this.#figuresOf(pack)[cause]]) {
       figures[pieces] += 1;
       figures[bytes] += pack.pieces.sizeOf(piece);
@@ -70,7 +86,14 @@ export class Usefulness {
   }
 }
 
-const none = (): Figures => ({ pieces: 0, bytes: 0, usedPieces: 0, usedBytes: 0 });
+const none = (): Figures => ({
+  pieces: 0,
+  bytes: 0,
+  usedPieces: 0,
+  usedBytes: 0,
+  unseenPieces: 0,
+  unseenBytes: 0,
+});
 
 function newFigures(): Record<PrefetchCause, Figures> {
   return {

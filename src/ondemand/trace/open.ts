@@ -77,6 +77,12 @@ export class Starts {
     this.#images.withdrawn(pack);
   }
 
+  /** All of the pack is there: from now on nobody tells what is read of it. */
+  completed(pack: FillablePack): void {
+    this.#look();
+    this.#images.completed(pack);
+  }
+
   /** Somebody reads, and may have to wait. */
   demanded(request: ReadRequest): void {
     if (!this.#isWatching) return;

@@ -128,9 +128,11 @@ export class StartRecorder {
 }
 
 function mergeInto(stored: readonly TraceEntry[], { packs, entries }: Session): TraceEntry[] {
-  const hasPiece = ({ sha256 }: TraceEntry) => {
+  // Nobody sees what is read of a pack that is complete.
+  const seen = [...packs].filter(({ isFull }) => !isFull);
+  const couldRead = ({ sha256 }: TraceEntry) => {
     const hash = Buffer.from(sha256, "hex");
-    return [...packs].some((pack) => pack.findPiece(hash) !== undefined);
+    return seen.some((pack) => pack.findPiece(hash) !== undefined);
   };
-  return mergeTraces(stored, [...entries.values()], hasPiece);
+  return mergeTraces(stored, [...entries.values()], couldRead);
 }

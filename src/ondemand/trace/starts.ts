@@ -96,6 +96,10 @@ export class ImageStarts {
     this.#stopped.delete(image);
   }
 
+  completed(pack: FillablePack): void {
+    this.#options.usefulness.noteComplete(pack);
+  }
+
   /** Whether earlier starts tell more of the pack than its author does. */
   knows(pack: FillablePack): boolean {
     return this.#options.isOn && this.#runsOf(pack).length > 0;
@@ -171,7 +175,7 @@ export class ImageStarts {
     let [pieces, used] = [0, 0];
     for (const pack of this.#packs.get(image) ?? []) {
       const { predictor } = this.#options.usefulness.ofPack(pack);
-      pieces += predictor.pieces;
+      pieces += predictor.pieces - predictor.unseenPieces;
       used += predictor.usedPieces;
     }
     return used * 2 < pieces - 2 * windowPieces;
