@@ -217,21 +217,31 @@ export class FetchQueue {
     return defined(this.#packs.get(packId), `lazy pack ${packId} in the queue`);
   }
 
-  /** Prefetch takes at most half of the places, the background a quarter; one is for demand. */
+  /**
+   * Prefetch takes at most half of the places, the background a quarter, but only
+   * where nothing is prefetched; one is for demand.
+   */
   #hasPlace(level: Priority): boolean {
     const { workers } = this.#options;
     if (level === priority.demand || workers === 1) return true;
     const ahead = this.#inFlight[priority.prefetch] + this.#inFlight[priority.background];
     const share = level === priority.prefetch ? 2 : 4;
+    // A start whose content comes before it is read looks quiet, and has the link all the same.
+    const isNext = level === priority.prefetch || this.#inFlight[priority.prefetch] === 0;
     const isBelow = this.#inFlight[level] < Math.max(1, Math.floor(workers / share));
-    return isBelow && ahead < workers - 1;
+    return isNext && isBelow && ahead < workers - 1;
   }
 
   /** What is prefetched is needed in an order that goes across packs. */
   #inTurn(level: Priority): Iterable<PackQueue> {
     if (level !== priority.prefetch) return this.#packs.values();
     const queues: PackQueue[] = [];
-    for (const queue of this.#packs.values()) if (!queue.prefetch.isEmpty) queues.push(queue);
+    for (const queue of this.#packs.values()) {
+      const { pack, prefetch } = queue;
+      // What came meanwhile has no place in the order any more.
+      if (!prefetch.isEmpty) prefetch.nextPiece((first, end) => pack.nextMissing(first, end));
+      if (!prefetch.isEmpty) queues.push(queue);
+    }
     const rankOf = ({ prefetch }: PackQueue) => prefetch.head?.rank ?? 0;
     return queues.sort((left, right) => rankOf(left) - rankOf(right));
   }

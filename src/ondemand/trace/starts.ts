@@ -14,6 +14,7 @@ import { MiB } from "../../util/bytes.ts";
 import type { Logger } from "../../util/logger.ts";
 import type { ReadRequest } from "../contract.ts";
 import type { ImageTrace, TraceStatus, TraceStored } from "../control.ts";
+import type { AheadPolicy } from "../fill/ahead-policy.ts";
 import type { Filler } from "../fill/filler.ts";
 import { runsOf } from "../fill/span.ts";
 import type { Usefulness } from "../fill/usefulness.ts";
@@ -32,6 +33,8 @@ export interface ImageStartsOptions {
   readonly folder: string;
   readonly filler: Pick<Filler, "prefetchRuns" | "prefetchNext">;
   readonly usefulness: Usefulness;
+  /** What is there is read while containers start: the background waits for that as well. */
+  readonly policy: Pick<AheadPolicy, "noteDemand">;
   readonly clock: Clock;
   /** False: nothing is recorded, replayed or predicted; what prefetch is good for is counted. */
   readonly isOn: boolean;
@@ -115,6 +118,7 @@ export class ImageStarts {
   notePiece(pack: FillablePack, piece: number): void {
     if (!pack.markRead(piece)) return;
     this.#options.usefulness.noteRead(pack, piece);
+    this.#options.policy.noteDemand();
     if (!this.#options.isOn) return;
     this.#recorder.note(pack, piece);
     this.#predict(pack, piece);

@@ -225,8 +225,34 @@ describe("FetchQueue", () => {
     scene.queue.prefetch(pack, rankedRuns([{ first: 15, end: 16 }], "request", 0));
     expect(scene.take().length).toBe(0);
     scene.pressure = { memory: 0, io: 0 };
-    const works = scene.take();
-    expect(works.map((work) => work.priority)).toEqual([priority.prefetch, priority.background]);
+    const [prefetched, ...more] = scene.take();
+    expect([prefetched?.priority, more]).toEqual([priority.prefetch, []]);
+    scene.succeed(prefetched!);
+    expect(scene.take().map((work) => work.priority)).toEqual([priority.background]);
+  });
+
+  test("prefetches what is needed first, whichever pack has it, and says why", async () => {
+    await using scene = new Scene({ workers: 2 });
+    const [one, other] = [scene.pack(512), scene.pack(513)];
+    scene.queue.prefetch(one, [
+      ...rankedRuns([{ first: 1, end: 2 }], "trace", 7),
+      ...rankedRuns([{ first: 9, end: 10 }], "landmark", 1000),
+    ]);
+    scene.queue.prefetch(other, rankedRuns([{ first: 4, end: 5 }], "trace", 3));
+    scene.queue.prefetch(other, rankedRuns([{ first: 2, end: 3 }], "trace", 9));
+    scene.queue.readAhead(other, rankedRuns([{ first: 7, end: 8 }], "predictor", -1));
+    const order: unknown[] = [];
+    for (let [work] = scene.take(); work !== undefined; [work] = scene.take()) {
+      order.push([work.pack.packId, ...work.pieces, work.cause]);
+      scene.succeed(work);
+    }
+    expect(order).toEqual([
+      [513, 7, "predictor"],
+      [513, 4, "trace"],
+      [512, 1, "trace"],
+      [513, 2, "trace"],
+      [512, 9, "landmark"],
+    ]);
   });
 
   test("answers every request exactly once, whatever happens", async () => {

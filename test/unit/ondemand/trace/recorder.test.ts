@@ -60,6 +60,15 @@ describe("StartRecorder", () => {
     });
   }
 
+  /** Another start, from the claim to the end; which starts have read what. */
+  function start(...pieces: readonly (readonly [FillablePack, number])[]): string[] {
+    recorder = newRecorder();
+    for (const pack of packs) recorder.arm(pack);
+    for (const [pack, piece] of pieces) recorder.note(pack, piece);
+    recorder.close();
+    return store.read(image).map(({ starts }) => starts);
+  }
+
   test("begins with the first read and ends when its time is over", () => {
     const [one, two] = [open(512, 9), open(513, 9)];
     for (const pack of [one, two]) recorder.arm(pack);
@@ -121,13 +130,6 @@ describe("StartRecorder", () => {
 
   test("merges starts; what a complete pack may have given is not missed", () => {
     const [one, two] = [open(512, 2), open(513, 2)];
-    const start = (...pieces: readonly [FillablePack, number][]) => {
-      recorder = newRecorder();
-      for (const pack of packs) recorder.arm(pack);
-      for (const [pack, piece] of pieces) recorder.note(pack, piece);
-      recorder.close();
-      return store.read(image).map(({ starts }) => starts);
-    };
     expect(start([one, 0], [two, 0])).toEqual(["x", "x"]);
     expect(start([two, 0])).toEqual(["-x", "xx"]);
     for (const piece of [0, 1]) one.markPresent(piece);
