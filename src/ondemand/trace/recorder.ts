@@ -99,7 +99,7 @@ export class StartRecorder {
   }
 
   /** What is known of an image, the start that is under way included. */
-  traceOf(image: string): TraceEntry[] {
+  traceOf(image: string): readonly TraceEntry[] {
     const stored = this.#options.store.read(image);
     const session = this.#sessions.get(image);
     return session?.startMs === undefined ? stored : mergeInto(stored, session);

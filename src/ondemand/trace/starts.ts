@@ -61,7 +61,7 @@ export class ImageStarts {
   /** Learns from the traces there are, the newest first, as many as it can remember. */
   async learnAll(): Promise<void> {
     if (!this.#options.isOn) return;
-    const learned: [string, TraceEntry[]][] = [];
+    const learned: [string, readonly TraceEntry[]][] = [];
     let { room } = this.#predictor;
     for (const name of this.#store.names()) {
       await setImmediate();
@@ -85,7 +85,8 @@ export class ImageStarts {
     if (!isNew || !this.#options.isOn) return;
     this.#recorder.arm(pack);
     this.#predictor.forgetReader(traceFileName(image));
-    const runs = this.#runsOf(pack);
+    const hashes = this.#store.read(image).map(({ sha256 }) => sha256);
+    const runs = replayRuns(pack, hashes);
     if (runs.length > 0) this.#options.filler.prefetchRuns(pack.packId, runs);
   }
 
@@ -105,7 +106,9 @@ export class ImageStarts {
 
   /** Whether earlier starts tell more of the pack than its author does. */
   knows(pack: FillablePack): boolean {
-    return this.#options.isOn && this.#runsOf(pack).length > 0;
+    if (!this.#options.isOn) return false;
+    const entries = this.#store.read(imageOf(pack));
+    return entries.some(({ sha256 }) => pack.findPiece(Buffer.from(sha256, "hex")) !== undefined);
   }
 
   /** Somebody reads, what is there or what is not. */
@@ -147,14 +150,6 @@ export class ImageStarts {
 
   #learn(image: string): void {
     this.#predictor.learn(traceFileName(image), this.#store.read(image));
-  }
-
-  #runsOf(pack: FillablePack) {
-    const entries = this.#store.read(imageOf(pack));
-    return replayRuns(
-      pack,
-      entries.map(({ sha256 }) => sha256),
-    );
   }
 
   #predict(pack: FillablePack, piece: number): void {

@@ -30,9 +30,19 @@ export function traceFileName(image: string): string {
   return `${name.slice(0, shortNameBytes)}-${hash}${suffix}`;
 }
 
+interface LastRead {
+  readonly path: string;
+  readonly timeMs: number;
+  readonly sizeBytes: number;
+  readonly inode: number;
+  readonly entries: readonly TraceEntry[];
+}
+
 export class TraceStore {
   readonly #folder: string;
   readonly #log: Logger;
+  /** The layers of an image ask for the same trace, one after the other. */
+  #last: LastRead | undefined;
 
   constructor(folder: string, log: Logger) {
     this.#folder = folder;
@@ -40,18 +50,23 @@ export class TraceStore {
   }
 
   /** Empty where there is none; one that is damaged is as good as none. */
-  read(image: string): TraceEntry[] {
+  read(image: string): readonly TraceEntry[] {
     return this.readFile(traceFileName(image));
   }
 
   /** As `read`, by the name of a file. */
-  readFile(name: string): TraceEntry[] {
+  readFile(name: string): readonly TraceEntry[] {
     const path = join(this.#folder, name);
     try {
       const status = statSync(path, { throwIfNoEntry: false });
       if (status === undefined) return [];
-      if (status.isFile() && status.size <= traceBytesMax) {
-        return parseTrace(readFileSync(path, "latin1"), path);
+      const { mtimeMs: timeMs, size: sizeBytes, ino: inode } = status;
+      const known = { path, timeMs, sizeBytes, inode };
+      if (isSame(this.#last, known)) return this.#last.entries;
+      if (status.isFile() && sizeBytes <= traceBytesMax) {
+        const entries = parseTrace(readFileSync(path, "latin1"), path);
+        this.#last = { ...known, entries };
+        return entries;
       }
       throw new AppError("resource_exhausted", `"${path}" is no file of ${traceBytesMax} bytes`);
     } catch (error) {
@@ -89,4 +104,14 @@ export class TraceStore {
     const dated = names.map((name) => ({ name, timeMs: timeOf(name) }));
     return dated.sort((left, right) => right.timeMs - left.timeMs).map(({ name }) => name);
   }
+}
+
+function isSame(last: LastRead | undefined, now: Omit<LastRead, "entries">): last is LastRead {
+  return (
+    last !== undefined &&
+    last.path === now.path &&
+    last.timeMs === now.timeMs &&
+    last.sizeBytes === now.sizeBytes &&
+    last.inode === now.inode
+  );
 }
