@@ -16,6 +16,7 @@
 import { AppError, describeError } from "../../errors.ts";
 import type { Clock } from "../../registry/clock.ts";
 import { defined } from "../../util/assert.ts";
+import { KiB } from "../../util/bytes.ts";
 import { type Priority, priority } from "../contract.ts";
 import type { PrefetchCause } from "../control.ts";
 import type { FillablePack } from "../fillable-pack.ts";
@@ -32,6 +33,9 @@ const aheadRetryMs = { first: 1_000, max: 120_000 } as const;
 const retryAfterMsMax = 60_000;
 /** A piece that was not what it should be is left to its readers for this long. */
 const mismatchPauseMs = 600_000;
+
+/** Of what is known to be read; what lies between is known not to be. */
+const knownGapBytes = 8 * KiB;
 
 export interface FetchQueueOptions {
   readonly clock: Clock;
@@ -255,11 +259,12 @@ export class FetchQueue {
       if (level === priority.background) return true;
       return (level === priority.demand ? queue.requests : queue.prefetch).wants(piece);
     };
+    const cause = level === priority.prefetch ? queue.prefetch.head?.cause : undefined;
+    const isKnown = cause === "trace" || cause === "predictor";
     const span = planSpan(pack.pieces, start, isMissing, isWanted, {
-      gapBytes: this.#options.gapBytes,
+      gapBytes: Math.min(this.#options.gapBytes, isKnown ? knownGapBytes : Infinity),
       spanBytesMax: this.#options.policy.spanBytesMax(level),
     });
-    const cause = level === priority.prefetch ? queue.prefetch.head?.cause : undefined;
     const work = { pack, priority: level, pieces: span.pieces, bytes: span.lengthBytes };
     return cause === undefined ? work : { ...work, cause };
   }
