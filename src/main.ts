@@ -19,6 +19,7 @@ const mainCommand = defineCommand({
     convert: async () => (await import("./cli/convert.ts")).convertCommand,
     lazy: async () => (await import("./cli/lazy.ts")).lazyCommand,
     prefetch: async () => (await import("./cli/prefetch.ts")).prefetchCommand,
+    trace: async () => (await import("./cli/trace.ts")).traceCommand,
     config: async () => (await import("./cli/config.ts")).configCommand,
     dedupd: async () => (await import("./cli/dedupd.ts")).dedupdCommand,
     keeper: async () => (await import("./cli/keeper.ts")).keeperCommand,

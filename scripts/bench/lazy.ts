@@ -13,8 +13,9 @@ import { ensureStargz } from "../lib/stargz.ts";
 import { machine, median, tableLines } from "./figures.ts";
 import { type LazyImage, lazyImages } from "./lazy/images.ts";
 import { type LazyContender, LazyNode } from "./lazy/node.ts";
+import { NodeTraces } from "./lazy/traces.ts";
 import type { LazyOptions } from "./lazy/options.ts";
-import { measureReady, type ReadyResult } from "./lazy/ready.ts";
+import { measureReady, type PrefetchResult, type ReadyResult } from "./lazy/ready.ts";
 
 const links = {
   unshaped: { bitsPerSecond: undefined, roundTripMs: 0 },
@@ -37,6 +38,7 @@ function isMeasured(link: LinkName, contender: LazyContender): boolean {
 
 async function measureAll(
   registry: Registry,
+  traces: NodeTraces,
   images: readonly LazyImage[],
   { peers, rounds }: LazyOptions,
 ): Promise<Measurement[]> {
@@ -48,7 +50,7 @@ async function measureAll(
         for (const contender of peers.filter((each) => isMeasured(name, each))) {
           await using link = await SlowLink.open(registry.address, speed);
           await using node = await LazyNode.start(contender, stargz, link.address);
-          const result = await measureReady(node, contender, lazy, link);
+          const result = await measureReady(node, contender, lazy, link, traces);
           const image = lazy.image.name;
           results.push({ link: name, image, contender: contender.name, ...result });
           say(`lazy: ${name}, ${image}, ${contender.name}: ${tell(result)}`);
@@ -59,10 +61,19 @@ async function measureAll(
   return results;
 }
 
-function tell({ pullMs, readyMs, fetchedBytes, againMs }: ReadyResult): string {
+function tell(result: ReadyResult): string {
+  const { pullMs, readyMs, fetchedBytes, againMs, prefetch } = result;
   const megabytes = (fetchedBytes / 1e6).toFixed(1);
   const times = [pullMs, readyMs, againMs].map((ms) => ms.toFixed(0));
-  return `pull ${times[0]}, ready ${times[1]}, again ${times[2]} ms; ${megabytes} MB`;
+  const all = `pull ${times[0]}, ready ${times[1]}, again ${times[2]} ms; ${megabytes} MB`;
+  return `${all}${tellPrefetch(prefetch)}`;
+}
+
+function tellPrefetch(prefetch: PrefetchResult | null): string {
+  if (prefetch === null) return "";
+  const { waits, bytes, usedBytes } = prefetch;
+  const sizes = [bytes, usedBytes].map((size) => (size / 1e6).toFixed(1));
+  return `; ${waits} waits; prefetched ${sizes[0]} MB, used ${sizes[1]} MB`;
 }
 
 /** Sums over the images of the medians over the rounds. */
@@ -91,7 +102,7 @@ export async function benchLazy(scratch: string, options: LazyOptions): Promise<
   const images = await lazyImages(options.only);
   await using registry = await Registry.start(join(scratch, "registry"));
   for (const { image } of images) await registry.push(image);
-  const results = await measureAll(registry, images, options);
+  const results = await measureAll(registry, new NodeTraces(scratch), images, options);
   const lines = summaryLines(results);
   say(`\n${machine()}; sums over ${options.only.join(", ")}\n`);
   for (const line of lines) say(line);

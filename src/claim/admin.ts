@@ -5,8 +5,7 @@
  */
 import { lazyPackOfLayer, listLazyPacks } from "../store/lazy-layers.ts";
 import type { TraceProgress } from "../store/trace-progress.ts";
-import type { FillCounters } from "../ondemand/control.ts";
-import type { BackendName } from "../ondemand/contract.ts";
+import type { DedupdStatus } from "../ondemand/control.ts";
 import type { ClaimCounts } from "./claims.ts";
 import type { EventCounts, LazyLayers } from "./lazy-layers.ts";
 import { lazyView, type LayerPack, type LazyView } from "./lazy-view.ts";
@@ -25,12 +24,13 @@ export interface LazyStatistics {
   /** Packs from which zeros may have been read, and by which containers. */
   readonly suspects: readonly SuspectView[];
   /** Null where it is away. */
-  readonly dedupd: { readonly backend: BackendName; readonly counters: FillCounters } | null;
+  readonly dedupd: Pick<DedupdStatus, "backend" | "counters" | "prefetched" | "traces"> | null;
 }
 
 export interface LazyAdmin {
   readonly view: () => Promise<LazyView>;
   readonly prefetches: Prefetches;
+  readonly traces: Pick<LazyLayers, "trace" | "putTrace">;
   readonly statistics: () => Promise<LazyStatistics>;
   readonly readiness: () => Promise<Readiness>;
 }
@@ -71,14 +71,18 @@ export function openLazyAdmin(
     return {
       claims: { ...(claims?.claims.counts ?? noClaims) },
       promotions: { ...promotions.counts },
-      events: lazyLayers.counts,
+      events: { ...lazyLayers.counts },
       suspects: found === undefined ? [] : suspectViews(found.dedupd.suspects, found.packs),
-      dedupd: found ? { backend: found.dedupd.backend, counters: found.dedupd.counters } : null,
+      dedupd: found === undefined ? null : figuresOf(found.dedupd),
     };
   };
   const readiness = async (): Promise<Readiness> => {
     const mounted = listLazyPacks(index).filter(({ layer }) => mounts.isMounted(layer));
     return readinessOf(await lazyLayers.status(), mounted.length);
   };
-  return { view, prefetches, statistics, readiness };
+  return { view, prefetches, traces: lazyLayers, statistics, readiness };
+}
+
+function figuresOf({ backend, counters, prefetched, traces }: DedupdStatus) {
+  return { backend, counters, prefetched, traces };
 }

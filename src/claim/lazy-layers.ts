@@ -20,13 +20,14 @@ import type {
   PackStatus,
   Prefetching,
   PrefetchRequest,
+  TraceStored,
 } from "../ondemand/control.ts";
 import type { Logger } from "../util/logger.ts";
 import { SuspectPacks } from "./suspect-packs.ts";
 
 export type DedupdCalls = Pick<
   ControlClient,
-  "expose" | "withdraw" | "packs" | "prefetch" | "events" | "status"
+  "expose" | "withdraw" | "packs" | "prefetch" | "events" | "status" | "trace" | "putTrace"
 >;
 
 /** A pack that the index has. */
@@ -167,6 +168,16 @@ export class LazyLayers {
   async prefetch(packId: number, request: PrefetchRequest): Promise<Prefetching> {
     await this.device(packId);
     return this.#options.dedupd.prefetch(packId, request);
+  }
+
+  /** What the start of an image reads first; rejects with `not_found`, `unavailable`. */
+  async trace(image: string): Promise<string> {
+    return (await this.#options.dedupd.trace(image)).trace;
+  }
+
+  /** Rejects with `invalid_argument`, `resource_exhausted`, `unavailable`. */
+  putTrace(image: string, trace: string): Promise<TraceStored> {
+    return this.#options.dedupd.putTrace(image, { trace });
   }
 
   /** Of dedupd, as it is now; undefined where it is away. */

@@ -1,5 +1,6 @@
 /**
- * Files that say which content a container reads first: a SHA-256 a line, as operators keep them.
+ * Files that say which content a container reads first (ondemand/trace/format.ts), as operators
+ * keep them: often no more than a SHA-256 a line.
  *
  * Whoever reaches the admin API names the file, so only files below one folder are read, whatever
  * the name says and wherever symlinks lead.
@@ -10,18 +11,19 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync }
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { AppError, describeError } from "../errors.ts";
+import { parseTrace } from "../ondemand/trace/format.ts";
 import { MiB } from "../util/bytes.ts";
 
 /** A million lines; a start reads some thousand chunks. */
 const traceBytesMax = 64 * MiB;
-const linePattern = /^[0-9a-f]{64}$/;
+const tracePiecesMax = 2 ** 20;
 
 /**
  * @param folder `prefetch.trace_dir`
  * @param name of the file, absolute or relative to the folder
  * @returns hashes in hexadecimal, each once, in their order
  * @throws AppError `failed_precondition` without a folder, `permission_denied` for a file outside
- *   of it, `not_found`, `invalid_argument` for what is no trace
+ *   of it, `not_found`, and what `parseTrace` throws for what is no trace
  */
 export function readTrace(folder: string | null, name: string): string[] {
   if (folder === null) {
@@ -31,7 +33,8 @@ export function readTrace(folder: string | null, name: string): string[] {
   }
   const path = resolve(folder, name);
   if (!isBelow(path, resolve(folder))) throw refused(name);
-  return parseTrace(readBelow(path, folder, name), name);
+  const entries = parseTrace(readBelow(path, folder, name), name, tracePiecesMax);
+  return entries.map(({ sha256 }) => sha256);
 }
 
 function isBelow(path: string, folder: string): boolean {
@@ -66,17 +69,4 @@ function openTrace(path: string, name: string): number {
 
 function refused(name: string): AppError {
   return new AppError("permission_denied", `"${name}" is not below prefetch.trace_dir`);
-}
-
-function parseTrace(text: string, name: string): string[] {
-  const hashes = new Set<string>();
-  for (const [index, line] of text.split("\n").entries()) {
-    const hash = line.trim().toLowerCase();
-    if (hash === "") continue;
-    if (!linePattern.test(hash)) {
-      throw new AppError("invalid_argument", `Line ${index + 1} of "${name}" is no SHA-256`);
-    }
-    hashes.add(hash);
-  }
-  return [...hashes];
 }

@@ -9,15 +9,19 @@ import { AppError } from "../errors.ts";
 import type { LazyFormat } from "../lazy/model.ts";
 import { cleanName } from "../lazy/write/priority.ts";
 import type { ImageTarget } from "../oci/contract.ts";
+import { parseTrace } from "../ondemand/trace/format.ts";
 import { openSource, openTarget } from "../oci/open-image.ts";
 import { MiB } from "../util/bytes.ts";
 import { guard, printLine } from "./command.ts";
 import { ConversionProgress } from "./progress-bar.ts";
+import { readTraceFile } from "./trace.ts";
 import { registryAccess } from "./registry-access.ts";
 
 const formats: readonly LazyFormat[] = ["estargz", "zstd-chunked"];
 /** Of a list of files that go first. */
 const listBytesMax = 64 * MiB;
+/** Of a trace, which each thread is given. */
+const tracedMax = 2 ** 17;
 
 export const convertCommand = defineCommand({
   meta: { name: "convert", description: "Make an image lazy (eStargz or zstd:chunked)" },
@@ -31,6 +35,7 @@ export const convertCommand = defineCommand({
     format: { type: "string", description: "estargz or zstd-chunked", default: "estargz" },
     platform: { type: "string", description: "Only this one, such as linux/arm64; else all" },
     prioritize: { type: "string", description: "File with paths, one a line, that go first" },
+    trace: { type: "string", description: "File with a trace, whose content goes first" },
   },
   run: ({ args }) =>
     guard(() =>
@@ -38,6 +43,7 @@ export const convertCommand = defineCommand({
         format: parseFormat(args.format),
         platform: args.platform === undefined ? undefined : parsePlatform(args.platform),
         wanted: args.prioritize === undefined ? [] : readList(args.prioritize),
+        traced: args.trace === undefined ? [] : readHashes(args.trace),
       }),
     ),
 });
@@ -60,6 +66,10 @@ function readList(path: string): string[] {
     throw new AppError("not_found", `Cannot read the list of files "${path}"`, { cause });
   }
   throw new AppError("invalid_argument", `"${path}" is longer than any list of files`);
+}
+
+function readHashes(path: string): string[] {
+  return parseTrace(readTraceFile(path), path, tracedMax).map(({ sha256 }) => sha256);
 }
 
 async function runConvert(from: string, to: string, options: ConversionOptions): Promise<void> {
@@ -85,6 +95,9 @@ async function runConvert(from: string, to: string, options: ConversionOptions):
 function printReport(report: ConversionReport, target: ImageTarget): void {
   for (const path of report.missing) {
     process.stderr.write(`warning: no layer has the prioritized file "/${path}"\n`);
+  }
+  if (report.unknown > 0) {
+    process.stderr.write(`warning: no layer has the content of ${report.unknown} lines\n`);
   }
   printLine(`${report.digest} ${target.name}`);
 }

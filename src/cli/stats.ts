@@ -1,6 +1,7 @@
 /** `dedup-snapshotter stats`: the figures of the running daemon, for people. */
 import { defineCommand } from "citty";
 import type { NodeStatistics } from "../http/statistics.ts";
+import type { DedupdStatus } from "../ondemand/control.ts";
 import { formatSize } from "../util/bytes.ts";
 import { describeSuspect } from "../claim/suspect-packs.ts";
 import { callApi } from "./admin-api.ts";
@@ -22,7 +23,18 @@ export const statsCommand = defineCommand({
 function describeLazy({ images, missing_bytes: missing, claims, dedupd }: LazyFigures): string {
   const decided = `${claims.lazy} lazy, ${claims.present} present, ${claims.not_lazy} pulled`;
   const backend = dedupd === null ? "dedupd is away" : `backend ${dedupd.backend}`;
-  return `${images} images miss ${formatSize(missing)}; ${decided}; ${backend}`;
+  const prefetched = dedupd === null ? "" : describePrefetch(dedupd.prefetched);
+  return `${images} images miss ${formatSize(missing)}; ${decided}; ${backend}${prefetched}`;
+}
+
+/** How much of what was prefetched was read, by why it was. */
+function describePrefetch(figures: DedupdStatus["prefetched"]): string {
+  const causes = Object.entries(figures).filter(([, { bytes }]) => bytes > 0);
+  const shares = causes.map(([cause, { bytes, usedBytes, unseenBytes }]) => {
+    const share = usedBytes / Math.max(1, bytes - unseenBytes);
+    return `${cause} ${formatSize(bytes)} (${(share * 100).toFixed(0)} % used)`;
+  });
+  return shares.length === 0 ? "" : `; prefetched by ${shares.join(", ")}`;
 }
 
 function printStatistics(statistics: NodeStatistics): void {

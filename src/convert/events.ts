@@ -24,4 +24,6 @@ export interface ConversionReport {
   readonly layers: readonly LayerOutcome[];
   /** Wanted paths that no layer has. */
   readonly missing: readonly string[];
+  /** Lines of the trace that name no content of a converted layer. */
+  readonly unknown: number;
 }

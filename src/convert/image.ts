@@ -81,7 +81,8 @@ export async function convertImage(
   const { descriptor, bytes } = await conversion.convert(plan);
   await target.finish(descriptor, bytes);
   const missing = options.wanted.filter((path) => !converter.found.has(path));
-  return { digest: descriptor.digest, layers: converter.outcomes, missing };
+  const unknown = options.traced.filter((hash) => !converter.known.has(hash)).length;
+  return { digest: descriptor.digest, layers: converter.outcomes, missing, unknown };
 }
 
 function layersOf(plan: Plan): readonly LayerPair[] {

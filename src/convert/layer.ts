@@ -10,7 +10,12 @@ import { open, rm, type FileHandle } from "node:fs/promises";
 import { decompress } from "../compress/decompress.ts";
 import { AppError } from "../errors.ts";
 import type { LazyFormat } from "../lazy/model.ts";
-import { layerParts, type TarSource } from "../lazy/write/layer-parts.ts";
+import {
+  type LayerParts,
+  layerParts,
+  type TarSource,
+  type Wanted,
+} from "../lazy/write/layer-parts.ts";
 import type { LazyBlob } from "../lazy/write/layer-writer.ts";
 import { lazyWriters } from "../lazy/write/writers.ts";
 import { readFully, readPieces } from "../oci/bytes.ts";
@@ -22,21 +27,16 @@ import { FileSink } from "./file-sink.ts";
 /** What a small blob may become; no layer is near it, and a bomb ends there. */
 const tarBytesMax = 4 * TiB;
 
-export interface LayerJob {
+export interface LayerJob extends Wanted {
   readonly source: FileRange;
   readonly digest: string;
   readonly diffId: string;
   readonly format: LazyFormat;
-  /** Clean paths of files that go first. */
-  readonly wanted: readonly string[];
   /** Where the blob goes; with a suffix, the tar, where it has to be read twice. */
   readonly target: string;
 }
 
-export interface ConvertedLayer extends LazyBlob {
-  /** Of the wanted paths, those the layer has. */
-  readonly found: ReadonlySet<string>;
-}
+export type ConvertedLayer = LazyBlob & Pick<LayerParts, "found" | "known">;
 
 /**
  * @param onProgress told how many bytes of the blob were read since it was told last
@@ -50,7 +50,7 @@ export async function convertLayer(
   const tar = new SourceTar(job, readPieces(blob, job.source), onProgress);
   const spool = `${job.target}.tar`;
   try {
-    if (job.wanted.length === 0) {
+    if (job.wanted.length === 0 && job.traced.length === 0) {
       const source = { stream: () => tar.pieces(), read: () => Promise.reject(notSpooled()) };
       return await write(job, source, () => tar.verify());
     }
@@ -67,12 +67,12 @@ async function write(
   source: TarSource,
   verify: () => Promise<void>,
 ): Promise<ConvertedLayer> {
-  const { parts, found } = await layerParts(source, job.format, job.wanted);
+  const { parts, found, known } = await layerParts(source, job.format, job);
   await using sink = await FileSink.create(job.target);
   const blob = await lazyWriters[job.format](parts, (bytes) => sink.write(bytes));
   await verify();
   await sink.finish();
-  return { ...blob, found };
+  return { ...blob, found, known };
 }
 
 /** All of the tar in a file, verified. */

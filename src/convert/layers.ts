@@ -8,7 +8,9 @@ import { join } from "node:path";
 import { isLayerType, layerTarType } from "../containerd/descriptor.ts";
 import { AppError, describeError, type ErrorCode } from "../errors.ts";
 import { lazyAnnotations, lazyClaim, type LazyClaim } from "../lazy/annotations.ts";
-import type { LazyFormat } from "../lazy/model.ts";
+import type { LazyChunk, LazyFormat, LazyLayer } from "../lazy/model.ts";
+import type { Wanted } from "../lazy/write/layer-parts.ts";
+import { toHex } from "../util/bytes.ts";
 import { footerRange, needsFooter, readLazyLayer, tocRange } from "../lazy/open.ts";
 import { verifyBlob } from "../registry/verify.ts";
 import type { FileRange, ImageSource, ImageTarget } from "../oci/contract.ts";
@@ -39,15 +41,16 @@ export type RunLayerJob = (
   onProgress: (bytes: number) => void,
 ) => Promise<ConvertedLayer>;
 
-export interface LayerSettings {
+export interface LayerSettings extends Wanted {
   readonly format: LazyFormat;
-  /** Clean paths of files that go first. */
-  readonly wanted: readonly string[];
 }
 
 export class LayerConverter {
   readonly outcomes: LayerOutcome[] = [];
+  /** Of the wanted paths. */
   readonly found = new Set<string>();
+  /** Of the hashes of the trace. */
+  readonly known = new Set<string>();
   readonly #source: ImageSource;
   readonly #target: ImageTarget;
   readonly #settings: LayerSettings;
@@ -117,6 +120,7 @@ export class LayerConverter {
 
   async #take(layer: LayerPair, made: ConvertedLayer, path: string): Promise<LayerPair> {
     for (const wanted of made.found) this.found.add(wanted);
+    for (const hash of made.known) this.known.add(hash);
     const others = Object.entries(layer.descriptor.annotations ?? {}).filter(
       ([key]) => !lazyAnnotations.has(key),
     );
@@ -146,26 +150,29 @@ export class LayerConverter {
     this.#events.layerDone(outcome);
   }
 
-  /** Whether the layer has a table of the wanted format that is right. */
+  /**
+   * Whether the layer has a table of the wanted format that is right, and no content that shall go
+   * first.
+   */
   async #isLazyAlready(descriptor: OciDescriptor): Promise<boolean> {
     try {
       const claim = lazyClaim(descriptor.annotations ?? {});
       if (claim?.format !== this.#settings.format) return false;
-      await this.#tables.run(() => this.#readToc(descriptor, claim));
-      return true;
+      const layer = await this.#tables.run(() => this.#readToc(descriptor, claim));
+      return !hasTraced(layer, this.#settings.traced);
     } catch (error) {
       if (error instanceof AppError && unreadableCodes.has(error.code)) return false;
       throw error;
     }
   }
 
-  async #readToc(descriptor: OciDescriptor, claim: LazyClaim): Promise<void> {
+  async #readToc(descriptor: OciDescriptor, claim: LazyClaim): Promise<LazyLayer> {
     const blob = blobOf(descriptor);
     const read = (at: number, length: number) => this.#source.blobRange(blob, at, length);
     const end = footerRange(blob.sizeBytes);
     const footer = needsFooter(claim) ? await read(end.offsetBytes, end.lengthBytes) : undefined;
     const range = tocRange(claim, blob.sizeBytes, footer);
-    await readLazyLayer(claim, range, await read(range.offsetBytes, range.lengthBytes));
+    return readLazyLayer(claim, range, await read(range.offsetBytes, range.lengthBytes));
   }
 
   /** The blob as a file of this machine, for as long as it is needed. */
@@ -192,6 +199,13 @@ export class LayerConverter {
     this.#files += 1;
     return join(this.#target.workFolder, `${digest.replace(":", "-")}.${this.#files}.${suffix}`);
   }
+}
+
+function hasTraced({ entries }: LazyLayer, traced: readonly string[]): boolean {
+  const hashes = new Set(traced);
+  const isTraced = ({ source }: LazyChunk) =>
+    source !== undefined && hashes.has(toHex(source.sha256));
+  return hashes.size > 0 && entries.some(({ chunks }) => chunks.some(isTraced));
 }
 
 function namedError({ descriptor }: LayerPair, error: unknown): AppError {

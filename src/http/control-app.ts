@@ -5,7 +5,8 @@
  */
 import { type Context, Hono } from "hono";
 import { AppError } from "../errors.ts";
-import { type DedupdControl, type PrefetchRequest, prefetchSchema } from "../ondemand/control.ts";
+import type { z } from "zod";
+import { type DedupdControl, prefetchSchema, traceSchema } from "../ondemand/control.ts";
 import { answerErrors } from "./errors.ts";
 
 export function createControlApp(control: DedupdControl): Hono {
@@ -20,8 +21,13 @@ export function createControlApp(control: DedupdControl): Hono {
     return context.json({});
   });
   app.post("/packs/:id/prefetch", async (context) => {
-    const request = await prefetchRequest(context);
+    const request = await bodyOf(context, prefetchSchema);
     return context.json(control.prefetch(packIdOf(context), request));
+  });
+  app.get("/traces/:image", (context) => context.json(control.trace(context.req.param("image"))));
+  app.put("/traces/:image", async (context) => {
+    const trace = await bodyOf(context, traceSchema);
+    return context.json(control.putTrace(context.req.param("image"), trace));
   });
   app.get("/status", async (context) => context.json(await control.status()));
   app.get("/events", async (context) => {
@@ -31,7 +37,7 @@ export function createControlApp(control: DedupdControl): Hono {
   return app;
 }
 
-async function prefetchRequest(context: Context): Promise<PrefetchRequest> {
+async function bodyOf<T>(context: Context, schema: z.ZodType<T>): Promise<T> {
   const text = await context.req.text();
   let value: unknown;
   try {
@@ -39,7 +45,7 @@ async function prefetchRequest(context: Context): Promise<PrefetchRequest> {
   } catch (cause) {
     throw new AppError("invalid_argument", "The request is not JSON", { cause });
   }
-  const result = prefetchSchema.safeParse(value);
+  const result = schema.safeParse(value);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   const where = issue?.path.join(".") ?? "";

@@ -26,6 +26,7 @@
  */
 import type { PieceMap } from "./piece-map.ts";
 import type { Presence } from "./presence.ts";
+import type { PieceRead } from "./read-log.ts";
 
 /** A lazy pack, opened by dedupd. */
 export interface LazyPack {
@@ -81,6 +82,8 @@ export interface LazyBackend {
   withdraw(packId: number): Promise<void>;
   /** Until they are withdrawn; backends that never give zeros have none. */
   suspects?(): readonly SuspectPack[];
+  /** Pieces that were there when they were read first, since the last time somebody asked. */
+  takeReads?(): Iterable<PieceRead>;
   /** Lets go of the kernel channel; who reads then waits for the next process that adopts it. */
   close(): Promise<void>;
 }

@@ -12,9 +12,11 @@ import {
   type DedupdStatus,
   eventWaitMs,
   type Exposed,
+  type ImageTrace,
   type PackStatus,
   type Prefetching,
   type PrefetchRequest,
+  type TraceStored,
 } from "./control.ts";
 
 /** Answers come from memory, but the machine may be busy. */
@@ -68,6 +70,16 @@ export class ControlClient {
     return this.#call({ method: "GET", path: `/packs/${packId}`, ...call });
   }
 
+  /** Rejects with `not_found` where nothing is known of the image. */
+  trace(image: string, call: ControlCall = {}): Promise<ImageTrace> {
+    return this.#call({ method: "GET", path: tracePath(image), ...call });
+  }
+
+  /** Takes the place of what was recorded. Rejects with `invalid_argument` for no trace. */
+  putTrace(image: string, body: ImageTrace, call: ControlCall = {}): Promise<TraceStored> {
+    return this.#call({ method: "PUT", path: tracePath(image), body, ...call });
+  }
+
   /** Resolves when the pieces have been asked for, not when they are there. */
   prefetch(packId: number, body: PrefetchRequest, call: ControlCall = {}): Promise<Prefetching> {
     return this.#call({ method: "POST", path: `/packs/${packId}/prefetch`, body, ...call });
@@ -115,6 +127,10 @@ export class ControlClient {
       remedy: "see whether `dedup-snapshotter dedupd` runs, and its log",
     });
   }
+}
+
+function tracePath(image: string): string {
+  return `/traces/${encodeURIComponent(image)}`;
 }
 
 /** What an answer that is no success says (http/errors.ts). */

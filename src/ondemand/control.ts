@@ -9,6 +9,8 @@
  * | `GET /packs`               |                    | `PackStatus[]`   |
  * | `GET /packs/:id`           |                    | `PackStatus`     |
  * | `POST /packs/:id/prefetch` | `PrefetchRequest`  | `Prefetching`    |
+ * | `GET /traces/:image`       |                    | `ImageTrace`     |
+ * | `PUT /traces/:image`       | `ImageTrace`       | `TraceStored`    |
  * | `GET /status`              |                    | `DedupdStatus`   |
  * | `GET /events?after=N`      |                    | `DedupdEvents`   |
  *
@@ -18,6 +20,7 @@
  */
 import { z } from "zod";
 import type { BackendName, SuspectPack } from "./contract.ts";
+import { traceBytesMax } from "./trace/format.ts";
 
 /** The longest that a request for events waits for one. */
 export const eventWaitMs = 30_000;
@@ -80,6 +83,48 @@ export interface Prefetching {
   readonly bytes: number;
 }
 
+/** What the start of an image reads first, as `trace/format.ts` describes it. */
+export const traceSchema = z.strictObject({ trace: z.string().max(traceBytesMax) });
+
+export type ImageTrace = z.infer<typeof traceSchema>;
+
+export interface TraceStored {
+  readonly pieces: number;
+}
+
+/**
+ * Why something is fetched before it is asked for:
+ *
+ * - `trace`: earlier starts of the image read it;
+ * - `predictor`: it followed what was just read, when that was read before;
+ * - `window`: somebody reads a file in order;
+ * - `landmark`: the author of the image wants it there;
+ * - `request`: somebody asked for it.
+ */
+export const prefetchCauses = ["trace", "predictor", "window", "landmark", "request"] as const;
+
+export type PrefetchCause = (typeof prefetchCauses)[number];
+
+/**
+ * What prefetch brought; how much of that was read; and of how much nobody can tell, because its
+ * pack was complete before it was read: reads of a complete pack are not seen.
+ */
+export interface PrefetchFigures {
+  readonly pieces: number;
+  readonly bytes: number;
+  readonly usedPieces: number;
+  readonly usedBytes: number;
+  readonly unseenPieces: number;
+  readonly unseenBytes: number;
+}
+
+export interface TraceStatus {
+  /** Images whose start is being recorded. */
+  readonly recording: number;
+  /** Images for which the predictor was wrong too often. */
+  readonly predictorStopped: readonly string[];
+}
+
 /** Since the process began. */
 export interface FillCounters {
   /** Reads that waited for missing pieces. */
@@ -122,6 +167,9 @@ export interface DedupdStatus {
   /** Why nothing is fetched in the background: memory is short, somebody reads; absent if it is. */
   readonly backgroundPaused?: string;
   readonly counters: FillCounters;
+  /** By why it was fetched, since the process began. */
+  readonly prefetched: Readonly<Record<PrefetchCause, PrefetchFigures>>;
+  readonly traces: TraceStatus;
 }
 
 /**
@@ -158,6 +206,10 @@ export interface DedupdControl {
   /** Throws `not_found`. */
   pack(packId: number): PackStatus;
   prefetch(packId: number, request: PrefetchRequest): Prefetching;
+  /** Throws `not_found` for an image without a trace, `invalid_argument` for no image. */
+  trace(image: string): ImageTrace;
+  /** Throws `invalid_argument` and `resource_exhausted` for what is no trace. */
+  putTrace(image: string, trace: ImageTrace): TraceStored;
   status(): Promise<DedupdStatus>;
   events(after: number): Promise<DedupdEvents>;
 }

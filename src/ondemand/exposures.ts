@@ -20,6 +20,9 @@ export interface ExposuresOptions {
   readonly syncer: PackSyncer;
   readonly events: EventLog;
   readonly log: Logger;
+  /** @param isNew no process has exposed it before */
+  readonly onExposed: (pack: FillablePack, isNew: boolean) => void;
+  readonly onWithdrawn: (pack: FillablePack) => void;
 }
 
 export class Exposures {
@@ -52,11 +55,13 @@ export class Exposures {
       const known = this.#paths.get(packId);
       if (known !== undefined) return known;
       const pack = this.#open(packId);
+      const isNew = !this.#options.store.isMarked(packId);
       this.#options.store.mark(packId, backend.name);
       failpoint("expose.marked");
       const path = await backend.expose(pack);
       this.#paths.set(packId, path);
       this.#options.filler.open(packId);
+      this.#options.onExposed(pack, isNew);
       if (pack.isSettled) await backend.complete(pack);
       this.#options.syncer.note(pack);
       return path;
@@ -73,7 +78,7 @@ export class Exposures {
   }
 
   async #letGo(packId: number, backend: LazyBackend): Promise<void> {
-    const { store, syncer, filler } = this.#options;
+    const { store, syncer, filler, onWithdrawn } = this.#options;
     const pack = store.get(packId);
     filler.remove(packId);
     if (pack !== undefined) {
@@ -81,6 +86,7 @@ export class Exposures {
       this.#paths.delete(packId);
       await backend.withdraw(packId);
       failpoint("withdraw.marked");
+      onWithdrawn(pack);
       await syncer.flush(pack);
     }
     await store.close(packId);

@@ -39,6 +39,8 @@ export class FillablePack implements LazyPack {
   /** Why the last attempt to fetch something failed; undefined after a success. */
   reason: string | undefined;
   readonly #hashes: HashFilter;
+  /** A bit for each piece that somebody has read. */
+  readonly #read: Uint8Array;
   #presentPieces = 0;
   #presentBytes = 0;
   #users = 0;
@@ -52,6 +54,7 @@ export class FillablePack implements LazyPack {
     this.presence = Presence.open(path, this.pieces.length);
     this.reference = parseReference(this.pieces.origin.image);
     this.#hashes = new HashFilter(this.pieces.length);
+    this.#read = new Uint8Array(Math.ceil(this.pieces.length / 8));
     this.bytes = this.#readPieces();
     this.pieces.release();
   }
@@ -126,6 +129,23 @@ export class FillablePack implements LazyPack {
   /** Its file was deleted; it may be that of another pack by now. */
   get isDeleted(): boolean {
     return fstatSync(this.file).nlink === 0;
+  }
+
+  /** The piece with this SHA-256, there or not; undefined for none. */
+  findPiece(sha256: Buffer): number | undefined {
+    const words = { hashWordOf: (_: number, word: number) => sha256.readUInt32LE(word * 4) };
+    return this.#hashes.mayHave(words, 0) ? this.pieces.find(sha256) : undefined;
+  }
+
+  wasRead(piece: number): boolean {
+    return (this.#read[piece >>> 3]! & (1 << (piece & 7))) !== 0;
+  }
+
+  /** Whether it is the first time. */
+  markRead(piece: number): boolean {
+    if (this.wasRead(piece)) return false;
+    this.#read[piece >>> 3]! |= 1 << (piece & 7);
+    return true;
   }
 
   /** The file stays open until the result is disposed of: descriptors are used again. */

@@ -17,9 +17,11 @@ import type {
   DedupdControl,
   DedupdEvents,
   DedupdStatus,
+  ImageTrace,
   PackStatus,
   Prefetching,
   PrefetchRequest,
+  TraceStored,
 } from "./control.ts";
 import { EventLog } from "./event-log.ts";
 import { Exposures } from "./exposures.ts";
@@ -28,6 +30,7 @@ import type { FillablePack } from "./fillable-pack.ts";
 import { PackStore } from "./pack-store.ts";
 import { failedStatus, statusOf } from "./pack-status.ts";
 import { PackSyncer } from "./pack-syncer.ts";
+import { openStarts, type Starts } from "./trace/open.ts";
 
 /** They answer what is there already; each costs four megabytes. */
 const backendThreadsMax = 4;
@@ -51,6 +54,7 @@ export class OnDemandServer implements DedupdControl {
   readonly #syncer: PackSyncer;
   readonly #engine: FillEngine;
   readonly #exposures: Exposures;
+  readonly #starts: Starts;
   readonly #chosen = Promise.withResolvers<ChosenBackend>();
   #current: ChosenBackend | undefined;
 
@@ -71,7 +75,18 @@ export class OnDemandServer implements DedupdControl {
     this.#store = store;
     this.#syncer = syncer;
     this.#engine = engine;
-    this.#exposures = new Exposures({ store, syncer, events, log, filler: engine.filler });
+    const takeReads = () => this.#current?.backend.takeReads?.() ?? [];
+    const starts = openStarts({ config, engine, log, takeReads, packOf: (id) => store.get(id) });
+    this.#starts = starts;
+    this.#exposures = new Exposures({
+      store,
+      syncer,
+      events,
+      log,
+      filler: engine.filler,
+      onExposed: (pack, isNew) => starts.exposed(pack, isNew),
+      onWithdrawn: (pack) => starts.withdrawn(pack),
+    });
   }
 
   /**
@@ -90,7 +105,10 @@ export class OnDemandServer implements DedupdControl {
         threads: Math.min(backendThreadsMax, availableParallelism()),
         mountMethod: mount.method,
         inUse: this.#store.backendInUse(),
-        demand: this.#engine.filler.demand,
+        demand: (request) => {
+          this.#starts.demanded(request);
+          return this.#engine.filler.demand(request);
+        },
         prefetchAhead: (window) => this.#engine.filler.readAhead(window),
         reportSuspect: (packId, message) => this.#report("suspect", packId, message),
       });
@@ -99,6 +117,7 @@ export class OnDemandServer implements DedupdControl {
       this.#chosen.reject(error);
       throw error;
     }
+    if (this.#current.backend.name !== "eager") this.#starts.begin();
     this.#chosen.resolve(this.#current);
     // Not waited for: the backend `eager` fetches everything first.
     void this.#exposures.exposeAll(this.#current.backend);
@@ -136,12 +155,23 @@ export class OnDemandServer implements DedupdControl {
   }
 
   prefetch(packId: number, request: PrefetchRequest): Prefetching {
+    const isLandmark = request.blobEndBytes !== undefined;
+    if (isLandmark && this.#starts.knows(packId)) return { pieces: 0, bytes: 0 };
     return this.#engine.filler.prefetch(packId, request);
+  }
+
+  trace(image: string): ImageTrace {
+    return this.#starts.trace(image);
+  }
+
+  putTrace(image: string, trace: ImageTrace): TraceStored {
+    return this.#starts.putTrace(image, trace);
   }
 
   async status(): Promise<DedupdStatus> {
     const { backend, reasons } = await this.#chosen.promise;
-    const { queue, policy, counts } = this.#engine;
+    const { queue, policy, counts, usefulness } = this.#engine;
+    const traces = this.#starts.status();
     const paused = policy.hindrance(priority.background);
     return {
       version,
@@ -156,6 +186,8 @@ export class OnDemandServer implements DedupdControl {
       suspects: backend.suspects?.() ?? [],
       ...(paused !== undefined && { backgroundPaused: paused }),
       counters: counts,
+      prefetched: usefulness.figures,
+      traces,
     };
   }
 
@@ -168,6 +200,7 @@ export class OnDemandServer implements DedupdControl {
    * What came is on disk when it resolves.
    */
   async close(): Promise<void> {
+    this.#starts.close();
     await this.#current?.backend.close();
     this.#engine.close();
     this.#events.close();
@@ -185,6 +218,7 @@ export class OnDemandServer implements DedupdControl {
 
   async #complete(pack: FillablePack): Promise<void> {
     const { packId } = pack;
+    this.#starts.completed(pack);
     if (this.#exposures.isExposed(packId)) await this.#current?.backend.complete(pack);
     this.#options.log.info(
       { packId, digest: pack.pieces.origin.digest },

@@ -106,6 +106,10 @@ export class PackStore {
     return !isKnownComplete(path) && isOpenElsewhere(path);
   }
 
+  isMarked(packId: number): boolean {
+    return existsSync(this.#markerOf(packId));
+  }
+
   /** A pack that was deleted while it was open may have been synced since: that goes, too. */
   unmark(packId: number): void {
     if (!this.#isHere(packId)) {

@@ -5,7 +5,7 @@
  * @module
  */
 import { ControlClient, type ControlCall } from "./control-client.ts";
-import type { Prefetching, PrefetchRequest } from "./control.ts";
+import type { ImageTrace, Prefetching, PrefetchRequest, TraceStored } from "./control.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 /** Of a start, with all packs opened again. */
@@ -36,6 +36,21 @@ export class SupervisedControl extends ControlClient {
   ): Promise<Prefetching> {
     await this.#ensure(call);
     return super.prefetch(packId, body, call);
+  }
+
+  /** One that does not run has nothing to record, but may have recorded it earlier. */
+  override async trace(image: string, call: ControlCall = {}): Promise<ImageTrace> {
+    await this.#ensure(call);
+    return super.trace(image, call);
+  }
+
+  override async putTrace(
+    image: string,
+    body: ImageTrace,
+    call: ControlCall = {},
+  ): Promise<TraceStored> {
+    await this.#ensure(call);
+    return super.putTrace(image, body, call);
   }
 
   #ensure({ timeoutMs = startTimeoutMs }: ControlCall): Promise<void> {

@@ -170,8 +170,8 @@ async function lowerOf(
   snapshotId: number,
   parentId: number | undefined,
 ): Promise<string[]> {
-  const chain = context.metadata.chain(parentId);
-  await acquireChain(context, snapshotId, chain);
+  const readChain = () => context.metadata.chain(parentId);
+  const chain = await acquireChain(context, snapshotId, readChain);
   return [...new Set(chain.map((link) => layerDirectory(context, link)))];
 }
 

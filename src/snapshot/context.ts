@@ -1,4 +1,5 @@
 /** What the operations on snapshots share: the parts they work with and small steps of theirs. */
+import { isDeepStrictEqual } from "node:util";
 import { AppError } from "../errors.ts";
 import type { HoldCounts } from "../util/hold-counts.ts";
 import type { KeyedMutex } from "../util/keyed-mutex.ts";
@@ -69,14 +70,30 @@ export function shownChain(metadata: SnapshotMetadata, record: SnapshotRecord): 
   return layerId === undefined ? chain : [{ id, layer: { kind: "image", layerId } }, ...chain];
 }
 
-/** Mounts the images of the chain and holds them for the snapshot. */
+/**
+ * Mounts the images of the chain and holds them for the snapshot.
+ *
+ * A layer may be given another image meanwhile (it is recompressed, or was lazy and is complete),
+ * and the old one be gone before it is mounted: then the new one is.
+ *
+ * @param readChain the chain as it is now
+ * @returns the chain that is mounted
+ */
 export async function acquireChain(
   { mounts }: SnapshotContext,
   snapshotId: number,
-  chain: readonly ChainLink[],
-): Promise<void> {
-  const images = imagesOf(chain);
-  if (images.length > 0) await mounts.acquire(holderOf(snapshotId), images);
+  readChain: () => ChainLink[],
+): Promise<ChainLink[]> {
+  for (;;) {
+    const chain = readChain();
+    const images = imagesOf(chain);
+    try {
+      if (images.length > 0) await mounts.acquire(holderOf(snapshotId), images);
+      return chain;
+    } catch (error) {
+      if (isDeepStrictEqual(imagesOf(readChain()), images)) throw error;
+    }
+  }
 }
 
 /**

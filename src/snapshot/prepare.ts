@@ -52,9 +52,8 @@ async function createLocked(
   const id = metadata.reserveId();
   using _directory = directoryHolds.hold(id);
   return await guardSteps(`Cannot create ${kind} snapshot "${key}"`, async () => {
-    const chain = metadata.chain(parentId);
     try {
-      await acquireChain(context, id, chain);
+      const chain = await acquireChain(context, id, () => metadata.chain(parentId));
       const [nearest] = chain;
       const parentDirectory = nearest && layerDirectory(context, nearest);
       await context.directories.create(id, kind, parentDirectory);

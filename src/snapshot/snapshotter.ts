@@ -109,9 +109,9 @@ export class Snapshotter implements SnapshotService {
       if (kind === "committed") {
         throw new AppError("failed_precondition", `Snapshot "${key}" is not active or a view`);
       }
-      const chain = shownChain(context.metadata, record);
       return await guardSteps(`Cannot mount snapshot "${key}"`, async () => {
-        await acquireChain(context, id, chain);
+        const readChain = () => shownChain(context.metadata, record);
+        const chain = await acquireChain(context, id, readChain);
         return mountsFor(context, record, chain);
       });
     });

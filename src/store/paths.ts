@@ -10,6 +10,8 @@ export interface StorePaths {
   readonly images: string;
   readonly mounts: string;
   readonly snapshots: string;
+  /** What the starts of images read first. */
+  readonly traces: string;
   /** Says under which address the admin API of the running daemon listens. */
   readonly apiAddress: string;
   /** Exists while a daemon runs; found at start, it tells of a crash. */
@@ -26,6 +28,7 @@ export function storePaths(root: string): StorePaths {
     images: join(root, "images"),
     mounts: join(root, "mounts"),
     snapshots: join(root, "snapshots"),
+    traces: join(root, "traces"),
     apiAddress: join(root, "api.address"),
     runningMarker: join(root, "running"),
   };

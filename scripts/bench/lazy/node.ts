@@ -19,6 +19,8 @@ export interface LazyContender {
   readonly snapshotter: "overlayfs" | "stargz" | "dedup";
   /** Of our daemon, if it has a part. */
   readonly daemon?: DaemonOptions;
+  /** Whether it says what the start of an image read, or is told that by one who did. */
+  readonly trace?: "exported" | "imported";
 }
 
 const withStargz: Flavour = {

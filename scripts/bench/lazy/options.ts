@@ -16,7 +16,18 @@ const contenders: readonly LazyContender[] = [
   { name: "overlayfs", snapshotter: "overlayfs" },
   { name: "stargz", snapshotter: "stargz" },
   { name: "dedup fuse", snapshotter: "dedup", daemon: { lazyBackend: "fuse" } },
-  { name: "dedup fanotify", snapshotter: "dedup", daemon: { lazyBackend: "fanotify" } },
+  {
+    name: "dedup fanotify",
+    snapshotter: "dedup",
+    daemon: { lazyBackend: "fanotify" },
+    trace: "exported",
+  },
+  {
+    name: "dedup fanotify with trace",
+    snapshotter: "dedup",
+    daemon: { lazyBackend: "fanotify" },
+    trace: "imported",
+  },
 ];
 
 /** Those of the list that are named; all for an empty text. Throws an error that names another. */

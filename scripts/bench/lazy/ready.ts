@@ -7,6 +7,7 @@ import { timeUntilLine } from "../../lib/process.ts";
 import { dropCaches } from "../family/caches.ts";
 import type { SlowLink } from "../../lib/slow-link.ts";
 import { type LazyImage, readyLine } from "./images.ts";
+import type { NodeTraces } from "./traces.ts";
 import type { LazyContender, LazyNode } from "./node.ts";
 
 export interface ReadyResult {
@@ -17,6 +18,16 @@ export interface ReadyResult {
   readonly fetchedBytes: number;
   /** A second container, from its start to the line. */
   readonly againMs: number;
+  /** By then; null for a contender that does not say. */
+  readonly prefetch: PrefetchResult | null;
+}
+
+export interface PrefetchResult {
+  /** Reads that had to wait. */
+  readonly waits: number;
+  /** Of content. */
+  readonly bytes: number;
+  readonly usedBytes: number;
 }
 
 async function start(
@@ -33,21 +44,35 @@ async function start(
   return timeUntilLine(containerd.ctrCommand(...parameters), readyLine);
 }
 
+async function prefetchResult({ daemon }: LazyNode): Promise<PrefetchResult | null> {
+  const dedupd = (await daemon?.stats())?.lazy.dedupd;
+  if (dedupd === undefined || dedupd === null) return null;
+  const figures = Object.values(dedupd.prefetched);
+  const sum = (key: "bytes" | "usedBytes" | "unseenBytes") =>
+    figures.reduce((total, each) => total + each[key], 0);
+  const bytes = sum("bytes") - sum("unseenBytes");
+  return { waits: dedupd.counters.requests, bytes, usedBytes: sum("usedBytes") };
+}
+
 /** The image must be in the registry behind the link, and not on the node. */
 export async function measureReady(
   node: LazyNode,
   contender: LazyContender,
   lazy: LazyImage,
   link: SlowLink,
+  traces: NodeTraces,
 ): Promise<ReadyResult> {
   const reference = `${link.address}/${lazy.image.name}`;
   await dropCaches();
+  if (contender.trace === "imported") await traces.importTo(node, lazy, reference);
   const bytesBefore = link.sentBytes;
   const startMs = performance.now();
   await node.containerd.pull(reference, contender.snapshotter);
   const pullMs = performance.now() - startMs;
   const runMs = await start(node, contender, lazy, reference, "first");
   const fetchedBytes = link.sentBytes - bytesBefore;
+  const prefetch = await prefetchResult(node);
+  if (contender.trace === "exported") await traces.exportFrom(node, lazy, reference);
   const againMs = await start(node, contender, lazy, reference, "second");
-  return { pullMs, readyMs: pullMs + runMs, fetchedBytes, againMs };
+  return { pullMs, readyMs: pullMs + runMs, fetchedBytes, againMs, prefetch };
 }

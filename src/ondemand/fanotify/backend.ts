@@ -20,6 +20,7 @@ import { AppError } from "../../errors.ts";
 import type { BackendOptions } from "../backends.ts";
 import type { LazyBackend, LazyPack, SuspectPack } from "../contract.ts";
 import { PackTable } from "../fuse/pack-table.ts";
+import type { PieceRead } from "../read-log.ts";
 import { EventDescriptors, heldEventsMax } from "./descriptors.ts";
 import type { PassedRead, PassedWindow } from "./event-reader.ts";
 import { type FanotifyGroup, openGroup, watchedInodes } from "./group.ts";
@@ -119,6 +120,10 @@ class FanotifyBackend implements LazyBackend {
     unwatchFile(this.#group.fd, join(this.#options.root, "packs", `${packId}.pack`));
     this.#watches.remove(packId);
     await this.#packs.withdraw(packId);
+  }
+
+  takeReads(): Iterable<PieceRead> {
+    return this.#packs.reads.take();
   }
 
   suspects(): readonly SuspectPack[] {

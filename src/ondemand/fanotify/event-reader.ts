@@ -17,6 +17,7 @@ import { defined } from "../../util/assert.ts";
 import { type CancelFlag, isCancelled } from "../../util/cancel-flag.ts";
 import { PackTable, type SharedTable } from "../fuse/pack-table.ts";
 import { PackViews } from "../fuse/pack-view.ts";
+import type { ReadLog } from "../read-log.ts";
 import { disposeEvent } from "./descriptors.ts";
 import { FanotifyJournal, type WatchedRead } from "./journal.ts";
 import { ReadAhead, type Window } from "./read-ahead.ts";
@@ -108,17 +109,18 @@ export class EventReader {
     if (packId === undefined) this.#pass(event, inode);
     else if (event.pid === ourPid && this.#giveSilent(packId, event)) this.#allow(event, inode);
     else {
-      if (this.#isThere(packId, event)) this.#allow(event, inode);
+      if (this.#isThere(packId, event, this.#packs.reads)) this.#allow(event, inode);
       else this.#pass(event, inode);
       this.#lookAhead(packId, event);
     }
   }
 
-  #isThere(packId: number, { offsetBytes, lengthBytes }: Window): boolean {
+  /** @param reads where it is noted that it is read */
+  #isThere(packId: number, { offsetBytes, lengthBytes }: Window, reads?: ReadLog): boolean {
     const row = this.#packs.enter(packId);
     if (row === undefined) return false;
     try {
-      return this.#views.holds(row, offsetBytes, lengthBytes);
+      return this.#views.holds(row, offsetBytes, lengthBytes, reads);
     } finally {
       this.#packs.leave(packId);
     }

@@ -15,6 +15,7 @@ import { Fetcher } from "./fetcher.ts";
 import { FillThreads } from "./fill-threads.ts";
 import { Filler } from "./filler.ts";
 import { Neighbours } from "./neighbours.ts";
+import { Usefulness } from "./usefulness.ts";
 import { pressureReader } from "./pressure.ts";
 
 /**
@@ -45,6 +46,7 @@ export interface FillEngine {
   readonly queue: FetchQueue;
   readonly policy: AheadPolicy;
   readonly counts: FillCounts;
+  readonly usefulness: Usefulness;
   /** A pack was exposed: containers that read it are about to start. */
   warmUp(pack: FillablePack): void;
   close(): void;
@@ -54,6 +56,7 @@ export function createFillEngine(options: FillEngineOptions): FillEngine {
   const { config, events, log, onFilled, onCrash, clock = systemClock } = options;
   const { lazy, dedupd } = config;
   const counts = newCounts();
+  const usefulness = new Usefulness();
   const policy = new AheadPolicy({
     clock,
     background: lazy.background,
@@ -73,7 +76,7 @@ export function createFillEngine(options: FillEngineOptions): FillEngine {
   const fetcher = new Fetcher({ client, threads, policy, counts, events, clock, log });
   const gapBytes = lazy.coalesce_bytes;
   const neighbours = new Neighbours(() => policy.bytesPerSecond);
-  const told = { counts, clock, gapBytes, log, onFilled };
+  const told = { counts, usefulness, clock, gapBytes, log, onFilled };
   const filler = new Filler({ queue, fetcher, neighbours, ...told });
   const close = () => {
     filler.close();
@@ -85,5 +88,5 @@ export function createFillEngine(options: FillEngineOptions): FillEngine {
     // Looking the registry up, connecting and being let in take several round trips.
     client.blobRange(reference, pieces.origin.digest, 0, 1).catch(() => undefined);
   };
-  return { filler, queue, policy, counts, warmUp, close };
+  return { filler, queue, policy, counts, usefulness, warmUp, close };
 }

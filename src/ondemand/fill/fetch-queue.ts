@@ -16,12 +16,14 @@
 import { AppError, describeError } from "../../errors.ts";
 import type { Clock } from "../../registry/clock.ts";
 import { defined } from "../../util/assert.ts";
+import { KiB } from "../../util/bytes.ts";
 import { type Priority, priority } from "../contract.ts";
+import type { PrefetchCause } from "../control.ts";
 import type { FillablePack } from "../fillable-pack.ts";
 import type { AheadPolicy } from "./ahead-policy.ts";
 import { PackRequests } from "./requests.ts";
-import { RunList } from "./run-list.ts";
-import { planSpan, type Run, runsOf } from "./span.ts";
+import { type PrefetchRun, rankedRuns, RunList } from "./run-list.ts";
+import { planSpan, runsOf } from "./span.ts";
 
 /** Between two attempts; half of it certain, half random. */
 const retryMs = { first: 200, max: 15_000 } as const;
@@ -31,6 +33,9 @@ const aheadRetryMs = { first: 1_000, max: 120_000 } as const;
 const retryAfterMsMax = 60_000;
 /** A piece that was not what it should be is left to its readers for this long. */
 const mismatchPauseMs = 600_000;
+
+/** Of what is known to be read; what lies between is known not to be. */
+const knownGapBytes = 8 * KiB;
 
 export interface FetchQueueOptions {
   readonly clock: Clock;
@@ -46,6 +51,8 @@ export interface FetchQueueOptions {
 export interface Work {
   readonly pack: FillablePack;
   readonly priority: Priority;
+  /** Why, where it is prefetched. */
+  readonly cause?: PrefetchCause;
   /** Ascending. */
   readonly pieces: readonly number[];
   /** Of the blob, at most. */
@@ -136,15 +143,15 @@ export class FetchQueue {
     });
   }
 
-  prefetch({ packId }: FillablePack, runs: readonly Run[]): void {
+  prefetch({ packId }: FillablePack, runs: readonly PrefetchRun[]): void {
     const queue = this.#queueOf(packId);
-    queue.prefetch.append(runs);
+    queue.prefetch.add(runs);
     queue.retryAtMs = 0;
   }
 
   /** Before all else that is to be prefetched of the pack: a reader is on its way there. */
-  readAhead({ packId }: FillablePack, run: Run): void {
-    this.#queueOf(packId).prefetch.putFirst([run]);
+  readAhead({ packId }: FillablePack, runs: readonly PrefetchRun[]): void {
+    this.#queueOf(packId).prefetch.putFirst(runs);
   }
 
   /** What to fetch now; `settle` must be told how it ended. Undefined: nothing, at the moment. */
@@ -153,7 +160,7 @@ export class FetchQueue {
     const nowMs = this.#options.clock.nowMs();
     for (const level of [priority.demand, priority.prefetch, priority.background]) {
       if (!this.#hasPlace(level) || this.#options.policy.hindrance(level) !== undefined) continue;
-      for (const queue of this.#packs.values()) {
+      for (const queue of this.#inTurn(level)) {
         const work = this.#workOf(queue, level, nowMs);
         if (work !== undefined) return this.#begin(work, queue);
       }
@@ -177,7 +184,7 @@ export class FetchQueue {
       return;
     }
     const missing = pieces.filter((piece) => !pack.presence.has(piece));
-    this.#penalize(queue, work.priority, missing, failure);
+    this.#penalize(queue, work, missing, failure);
   }
 
   /** Answers those who wait for nothing more. */
@@ -214,14 +221,33 @@ export class FetchQueue {
     return defined(this.#packs.get(packId), `lazy pack ${packId} in the queue`);
   }
 
-  /** Prefetch takes at most half of the places, the background a quarter; one is for demand. */
+  /**
+   * Prefetch takes at most half of the places, the background a quarter, but only
+   * where nothing is prefetched; one is for demand.
+   */
   #hasPlace(level: Priority): boolean {
     const { workers } = this.#options;
     if (level === priority.demand || workers === 1) return true;
     const ahead = this.#inFlight[priority.prefetch] + this.#inFlight[priority.background];
     const share = level === priority.prefetch ? 2 : 4;
+    // A start whose content comes before it is read looks quiet, and has the link all the same.
+    const isNext = level === priority.prefetch || this.#inFlight[priority.prefetch] === 0;
     const isBelow = this.#inFlight[level] < Math.max(1, Math.floor(workers / share));
-    return isBelow && ahead < workers - 1;
+    return isNext && isBelow && ahead < workers - 1;
+  }
+
+  /** What is prefetched is needed in an order that goes across packs. */
+  #inTurn(level: Priority): Iterable<PackQueue> {
+    if (level !== priority.prefetch) return this.#packs.values();
+    const queues: PackQueue[] = [];
+    for (const queue of this.#packs.values()) {
+      const { pack, prefetch } = queue;
+      // What came meanwhile has no place in the order any more.
+      if (!prefetch.isEmpty) prefetch.nextPiece((first, end) => pack.nextMissing(first, end));
+      if (!prefetch.isEmpty) queues.push(queue);
+    }
+    const rankOf = ({ prefetch }: PackQueue) => prefetch.head?.rank ?? 0;
+    return queues.sort((left, right) => rankOf(left) - rankOf(right));
   }
 
   #workOf(queue: PackQueue, level: Priority, nowMs: number): Work | undefined {
@@ -233,11 +259,14 @@ export class FetchQueue {
       if (level === priority.background) return true;
       return (level === priority.demand ? queue.requests : queue.prefetch).wants(piece);
     };
+    const cause = level === priority.prefetch ? queue.prefetch.head?.cause : undefined;
+    const isKnown = cause === "trace" || cause === "predictor";
     const span = planSpan(pack.pieces, start, isMissing, isWanted, {
-      gapBytes: this.#options.gapBytes,
+      gapBytes: Math.min(this.#options.gapBytes, isKnown ? knownGapBytes : Infinity),
       spanBytesMax: this.#options.policy.spanBytesMax(level),
     });
-    return { pack, priority: level, pieces: span.pieces, bytes: span.lengthBytes };
+    const work = { pack, priority: level, pieces: span.pieces, bytes: span.lengthBytes };
+    return cause === undefined ? work : { ...work, cause };
   }
 
   /** Asked for each of hundreds of packs whenever something ends: it makes no garbage. */
@@ -285,7 +314,12 @@ export class FetchQueue {
     return piece;
   }
 
-  #penalize(queue: PackQueue, level: Priority, missing: readonly number[], failure: Failure): void {
+  #penalize(
+    queue: PackQueue,
+    { priority: level, cause }: Work,
+    missing: readonly number[],
+    failure: Failure,
+  ): void {
     const { clock } = this.#options;
     const nowMs = clock.nowMs();
     queue.pack.reason = describeError(failure.error);
@@ -300,7 +334,9 @@ export class FetchQueue {
     if (level === priority.demand) return;
     queue.attempts += 1;
     queue.retryAtMs = nowMs + Math.max(askedMs, backoffMs(queue.attempts, aheadRetryMs, clock));
-    if (level === priority.prefetch) queue.prefetch.putFirst(runsOf(missing));
+    if (cause === undefined) return;
+    const rank = queue.prefetch.head?.rank ?? 0;
+    queue.prefetch.putFirst(rankedRuns(runsOf(missing), cause, rank));
   }
 
   #hostOf({ reference }: FillablePack): Host {

@@ -12,7 +12,7 @@ import type { Clock } from "../../registry/clock.ts";
 import { formatReference } from "../../registry/reference.ts";
 import type { Logger } from "../../util/logger.ts";
 import { type Demand, priority, type ReadRequest } from "../contract.ts";
-import type { PrefetchRequest, Prefetching } from "../control.ts";
+import type { PrefetchCause, PrefetchRequest, Prefetching } from "../control.ts";
 import type { FillablePack } from "../fillable-pack.ts";
 import { copyPiece, findCopy } from "./copy.ts";
 import type { FillCounts } from "./counts.ts";
@@ -20,12 +20,16 @@ import { failureOf, type Fetcher } from "./fetcher.ts";
 import type { Failure, FetchQueue, Work } from "./fetch-queue.ts";
 import type { Neighbours } from "./neighbours.ts";
 import { prefetchRuns } from "./prefetch-runs.ts";
+import { type PrefetchRun, rankedRuns } from "./run-list.ts";
 import { type Run, spansOf } from "./span.ts";
+import type { Usefulness } from "./usefulness.ts";
 
 /** How often it is looked whether somebody's time is over, or a pause. */
 const tickMs = 250;
 /** Between two, whoever else has something to do is let in. */
 const lookupsAtOnce = 128;
+/** Of what a reader is about to reach; of what nobody has a place in an order for. */
+const rankOf = { next: -1, unordered: Number.MAX_SAFE_INTEGER } as const;
 
 export interface FillerOptions {
   readonly queue: FetchQueue;
@@ -33,6 +37,7 @@ export interface FillerOptions {
   /** Undefined: nothing is guessed. */
   readonly neighbours?: Neighbours;
   readonly counts: FillCounts;
+  readonly usefulness: Usefulness;
   readonly clock: Clock;
   /** As the queue has it. */
   readonly gapBytes: number;
@@ -102,8 +107,14 @@ export class Filler {
 
   /** Resolves at once; rejects with `not_found` as `demand` does. */
   prefetch(packId: number, request: PrefetchRequest): Prefetching {
+    const cause = request.blobEndBytes === undefined ? "request" : "landmark";
+    const runs = prefetchRuns(this.#pack(packId), request);
+    return this.prefetchRuns(packId, rankedRuns(runs, cause, rankOf.unordered));
+  }
+
+  /** As `prefetch`, of pieces whose place in an order is known. */
+  prefetchRuns(packId: number, runs: readonly PrefetchRun[]): Prefetching {
     const pack = this.#pack(packId);
-    const runs = prefetchRuns(pack, request);
     let [pieces, bytes] = [0, 0];
     for (const { first, end } of runs) {
       for (let piece = first; piece < end; piece++) {
@@ -122,8 +133,16 @@ export class Filler {
     const pack = this.#packs.get(packId)?.pack;
     if (pack === undefined) return;
     const [first, end] = pack.pieces.covering(offsetBytes, lengthBytes);
-    if (pack.nextMissing(first, end) === undefined) return;
-    this.#options.queue.readAhead(pack, { first, end });
+    this.prefetchNext(packId, [{ first, end }], "window");
+  }
+
+  /** Before all else that is prefetched; nothing for a pack that is gone. */
+  prefetchNext(packId: number, runs: readonly Run[], cause: PrefetchCause): void {
+    const pack = this.#packs.get(packId)?.pack;
+    if (pack === undefined) return;
+    const missing = runs.filter(({ first, end }) => pack.nextMissing(first, end) !== undefined);
+    if (missing.length === 0) return;
+    this.#options.queue.readAhead(pack, rankedRuns(missing, cause, rankOf.next));
     this.pump();
   }
 
@@ -217,11 +236,15 @@ export class Filler {
     return missing;
   }
 
-  #note({ pack, priority: level }: Work, pieces: Iterable<number>): void {
-    const { counts, queue, clock } = this.#options;
+  #note({ pack, priority: level, cause }: Work, pieces: Iterable<number>): void {
+    const { counts, queue, clock, usefulness } = this.#options;
     const beforeBytes = pack.presentBytes;
     const beforePieces = pack.presentPieces;
-    for (const piece of pieces) pack.markPresent(piece);
+    for (const piece of pieces) {
+      if (cause !== undefined && !pack.presence.has(piece))
+        usefulness.noteFilled(pack, piece, cause);
+      pack.markPresent(piece);
+    }
     const bytes = pack.presentBytes - beforeBytes;
     counts.filledBytes += bytes;
     pack.rate.note(bytes, clock.nowMs());

@@ -17,6 +17,7 @@ import { encodeInvalidateEntry, encodeInvalidateInode } from "./notifications.ts
 import { nameOfPack, nodeOfPack } from "./nodes.ts";
 import { PackTable } from "./pack-table.ts";
 import { rootNode } from "./protocol.ts";
+import type { PieceRead } from "../read-log.ts";
 import { ReplyWriter } from "./reply-writer.ts";
 import type { PassedRequest } from "./server.ts";
 import { WaitingReads } from "./waiting-reads.ts";
@@ -97,6 +98,10 @@ class FuseBackend implements LazyBackend {
       encodeInvalidateInode(nodeOfPack(packId)),
     ])
       writeReply(fd, notification, notification.length);
+  }
+
+  takeReads(): Iterable<PieceRead> {
+    return this.#packs.reads.take();
   }
 
   async close(): Promise<void> {

@@ -14,6 +14,7 @@ import { crc32c } from "../../util/crc32c.ts";
 import type { LazyPack } from "../contract.ts";
 import { pieceMapPath } from "../piece-map.ts";
 import { presencePaths } from "../presence.ts";
+import { ReadLog } from "../read-log.ts";
 
 /** Pack ids are below this; each has a row, 60 bytes that cost nothing until they are used. */
 export const rowsCount = 2 ** 15;
@@ -61,11 +62,14 @@ export interface PackRow {
 export class PackTable {
   /** To be posted to the threads. */
   readonly shared: SharedTable;
+  /** What is read that is there. */
+  readonly reads: ReadLog;
   readonly #columns: ReturnType<typeof columnsOf>;
 
   constructor(shared?: SharedTable) {
     const sizeBytes = (wideCount * 8 + narrowCount * 4) * rowsCount;
-    this.shared = shared ?? new SharedArrayBuffer(sizeBytes);
+    this.shared = shared ?? new SharedArrayBuffer(sizeBytes + ReadLog.sizeBytes);
+    this.reads = new ReadLog(this.shared, sizeBytes);
     this.#columns = columnsOf(this.shared);
   }
 

@@ -6,12 +6,15 @@
 import { viewOf } from "../../../ffi/mapping.ts";
 import { PieceMap } from "../piece-map.ts";
 import { PresenceBits } from "../presence.ts";
+import type { ReadLog } from "../read-log.ts";
 import type { PackRow } from "./pack-table.ts";
 
 interface PackView {
   readonly epoch: number;
   readonly pieces: PieceMap;
   readonly presence: PresenceBits;
+  /** A bit for each piece whose first read this thread has noted. */
+  readonly noted: Uint8Array;
 }
 
 export class PackViews {
@@ -20,12 +23,22 @@ export class PackViews {
   /**
    * Whether no piece of the range is missing; what lies between pieces is zeros. The caller is
    * counted as a user of the pack.
+   *
+   * @param reads where it is noted that they are read, if they are
    */
-  holds(row: PackRow, offsetBytes: number, lengthBytes: number): boolean {
+  holds(row: PackRow, offsetBytes: number, lengthBytes: number, reads?: ReadLog): boolean {
     if (row.isComplete) return true;
-    const { pieces, presence } = this.#viewOf(row);
+    const { pieces, presence, noted } = this.#viewOf(row);
     const [first, end] = pieces.covering(offsetBytes, lengthBytes);
-    return presence.firstMissing(first, end) === undefined;
+    if (presence.firstMissing(first, end) !== undefined) return false;
+    if (reads === undefined) return true;
+    for (let piece = first; piece < end; piece++) {
+      const bit = 1 << (piece & 7);
+      if ((noted[piece >>> 3]! & bit) !== 0) continue;
+      noted[piece >>> 3]! |= bit;
+      reads.note(row.packId, piece);
+    }
+    return true;
   }
 
   #viewOf(row: PackRow): PackView {
@@ -34,7 +47,8 @@ export class PackViews {
     // Whoever exposed the pack has verified the map.
     const pieces = new PieceMap(viewOf(row.pieces), `pieces of pack ${row.packId}`, true);
     const presence = new PresenceBits(viewOf(row.have), pieces.length);
-    const view = { epoch: row.epoch, pieces, presence };
+    const noted = new Uint8Array(Math.ceil(pieces.length / 8));
+    const view = { epoch: row.epoch, pieces, presence, noted };
     this.#views.set(row.packId, view);
     return view;
   }

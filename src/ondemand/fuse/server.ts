@@ -101,7 +101,7 @@ export class FuseServer {
     const isAnswered = this.#withPack(packId, (row) => {
       const lengthBytes = Math.max(0, Math.min(sizeBytes, row.sizeBytes - offsetBytes));
       if (lengthBytes > readBytesMax) this.#replies.fail(unique, errnoNumber.invalid);
-      else if (!this.#views.holds(row, offsetBytes, lengthBytes)) return false;
+      else if (!this.#views.holds(row, offsetBytes, lengthBytes, this.#packs.reads)) return false;
       else this.#replies.sendContent(unique, row.file, offsetBytes, lengthBytes);
       return true;
     });

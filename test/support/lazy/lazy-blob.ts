@@ -17,17 +17,18 @@ export interface MemoryBlob extends LazyBlob {
   readonly bytes: Buffer;
 }
 
-/** A lazy blob of a tar; `wanted` are paths that go first. */
+/** A lazy blob of a tar; `wanted` are paths that go first, `traced` the hashes of chunks. */
 export async function lazyBlob(
   tar: Buffer,
   format: LazyFormat,
   wanted: readonly string[] = [],
+  traced: readonly string[] = [],
 ): Promise<MemoryBlob> {
   const source = {
     stream: () => pieces(tar, 10_007),
     read: async (at: number, length: number) => Buffer.from(tar.subarray(at, at + length)),
   };
-  const parts = await layerParts(source, format, wanted);
+  const parts = await layerParts(source, format, { wanted, traced });
   const blob: Uint8Array[] = [];
   const facts = await lazyWriters[format](parts.parts, (bytes) => void blob.push(bytes));
   return { ...facts, bytes: Buffer.concat(blob) };

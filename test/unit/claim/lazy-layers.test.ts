@@ -48,6 +48,19 @@ class FakeDedupd implements DedupdCalls {
     return { pieces: 1, bytes: 1 };
   }
 
+  readonly traces = new Map<string, string>();
+
+  async trace(image: string) {
+    this.#answer();
+    return { trace: this.traces.get(image) ?? "" };
+  }
+
+  async putTrace(image: string, { trace }: { readonly trace: string }) {
+    this.#answer();
+    this.traces.set(image, trace);
+    return { pieces: 1 };
+  }
+
   async status(): Promise<DedupdStatus> {
     this.#answer();
     return { backend: "fuse", suspects: this.suspects } as unknown as DedupdStatus;

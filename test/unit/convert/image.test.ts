@@ -41,6 +41,7 @@ const defaults: ConversionOptions = {
   format: "estargz",
   platform: undefined,
   wanted: [],
+  traced: [],
 };
 
 const withoutRanges: Partial<ImageSource> = {
@@ -144,6 +145,16 @@ describe("convertImage", () => {
     expect(again.digest).toBe(made.digest);
     const reasons = again.layers.map(({ keptBecause }) => keptBecause);
     expect(reasons).toEqual(["is lazy already", "is lazy already"]);
+  });
+
+  test("layers with content of a trace are made anew, the others stay", async () => {
+    const [first, second] = [newFolder(), newFolder()];
+    await convert(source, first);
+    const traced = ["third\n", "nowhere"].map((text) => sha256(Buffer.from(text)).slice(7));
+    const { layers: outcomes, unknown } = await convert(first, second, { traced });
+    const reasons = outcomes.map(({ keptBecause }) => keptBecause);
+    expect(new Set(reasons)).toEqual(new Set(["is lazy already", undefined]));
+    expect(unknown).toBe(1);
   });
 
   test("a lazy layer is made anew where the source has no ranges", async () => {

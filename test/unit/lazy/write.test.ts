@@ -6,7 +6,7 @@ import { landmarkParts } from "../../../src/lazy/write/landmark.ts";
 import { LayerWriter } from "../../../src/lazy/write/layer-writer.ts";
 import { TarSplitBuilder } from "../../../src/lazy/zstd-chunked/tar-split.ts";
 import { displayName } from "../../../src/util/byte-string.ts";
-import { MiB } from "../../../src/util/bytes.ts";
+import { MiB, toHex } from "../../../src/util/bytes.ts";
 import { sha256Digest } from "../../../src/util/digest.ts";
 import { hardCaseLayers } from "../../support/image/hard-cases.ts";
 import { writeTar } from "../../support/image/tar.ts";
@@ -17,6 +17,10 @@ import { rejection } from "../../support/rejection.ts";
 import { type RawEntry, rawTar } from "../../support/tar/raw-tar.ts";
 
 const formats: readonly LazyFormat[] = ["estargz", "zstd-chunked"];
+
+function hashOf(content: string | Uint8Array): string {
+  return toHex(Bun.SHA256.hash(content) as Uint8Array);
+}
 
 const name = (facts: EntryFacts) => displayName(facts.entry.name);
 
@@ -177,6 +181,25 @@ describe("prioritized files", () => {
         expect((source?.blobOffsetBytes ?? 0) < prefetch.endBytes).toBe(index < 4);
       }
     }
+  });
+
+  test.each(formats)("%s: the content of a trace goes first, in its order", async (format) => {
+    const [big = Buffer.alloc(0)] = files.flatMap(({ name: path, content }) =>
+      path === "big" && Buffer.isBuffer(content) ? [content] : [],
+    );
+    const chunks = [0, 4, 8].map((at) => hashOf(big.subarray(at * MiB, (at + 4) * MiB)));
+    const namesOf = async (...traced: string[]) => {
+      const { bytes, annotations } = await lazyBlob(rawTar(files), format, [], traced);
+      const { entries, prefetch } = await readLazy(bytes, annotations);
+      return [prefetch.kind, ...entries.map((entry) => displayName(entry.name))];
+    };
+    const [last, first] = [hashOf("last"), hashOf("first")];
+    const traced = ["last", "dir/", "dir/first", "./", "big", "dir/link", "dir/sym"];
+    expect(await namesOf(hashOf("nothing"), last, first)).toEqual(["range", ...traced]);
+    // A file of three chunks goes first for two of them.
+    const order = files.map(({ name: path }) => path);
+    expect((await namesOf(chunks[1]!)).slice(1)).toEqual(order);
+    expect((await namesOf(last, chunks[2]!, chunks[0]!)).slice(1, 3)).toEqual(["last", "big"]);
   });
 
   test("what cannot be moved stays where it is", async () => {

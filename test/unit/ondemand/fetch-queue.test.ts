@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { type ScratchFolder, scratchFolder } from "../../../scripts/lib/temp.ts";
 import { AppError } from "../../../src/errors.ts";
 import { priority } from "../../../src/ondemand/contract.ts";
+import { rankedRuns } from "../../../src/ondemand/fill/run-list.ts";
 import { AheadPolicy, type BackgroundMode } from "../../../src/ondemand/fill/ahead-policy.ts";
 import { FetchQueue, type Work } from "../../../src/ondemand/fill/fetch-queue.ts";
 import { FillablePack } from "../../../src/ondemand/fillable-pack.ts";
@@ -90,7 +91,7 @@ describe("FetchQueue", () => {
     await using scene = new Scene({ workers: 1, background: "on" });
     const pack = scene.pack(512);
     scene.clock.advance(10_000);
-    scene.queue.prefetch(pack, [{ first: 4, end: 5 }]);
+    scene.queue.prefetch(pack, rankedRuns([{ first: 4, end: 5 }], "request", 0));
     scene.demand("read", pack, 9, 10);
     const seen: number[] = [];
     for (let turn = 0; turn < 3; turn++) {
@@ -105,7 +106,8 @@ describe("FetchQueue", () => {
   test("keeps a request free for demand", async () => {
     await using scene = new Scene({ workers: 2 });
     const [one, other] = [scene.pack(512), scene.pack(513)];
-    for (const pack of [one, other]) scene.queue.prefetch(pack, [{ first: 0, end: 1 }]);
+    for (const pack of [one, other])
+      scene.queue.prefetch(pack, rankedRuns([{ first: 0, end: 1 }], "request", 0));
     expect(scene.take().length).toBe(1);
     scene.demand("read", one, 9, 10);
     expect(shapes(scene.take())).toEqual([[512, priority.demand, [9]]]);
@@ -220,11 +222,37 @@ describe("FetchQueue", () => {
     expect(scene.take().length).toBe(0);
     scene.pressure = { memory: 50, io: 0 };
     scene.clock.advance(60_000);
-    scene.queue.prefetch(pack, [{ first: 15, end: 16 }]);
+    scene.queue.prefetch(pack, rankedRuns([{ first: 15, end: 16 }], "request", 0));
     expect(scene.take().length).toBe(0);
     scene.pressure = { memory: 0, io: 0 };
-    const works = scene.take();
-    expect(works.map((work) => work.priority)).toEqual([priority.prefetch, priority.background]);
+    const [prefetched, ...more] = scene.take();
+    expect([prefetched?.priority, more]).toEqual([priority.prefetch, []]);
+    scene.succeed(prefetched!);
+    expect(scene.take().map((work) => work.priority)).toEqual([priority.background]);
+  });
+
+  test("prefetches what is needed first, whichever pack has it, and says why", async () => {
+    await using scene = new Scene({ workers: 2 });
+    const [one, other] = [scene.pack(512), scene.pack(513)];
+    scene.queue.prefetch(one, [
+      ...rankedRuns([{ first: 1, end: 2 }], "trace", 7),
+      ...rankedRuns([{ first: 9, end: 10 }], "landmark", 1000),
+    ]);
+    scene.queue.prefetch(other, rankedRuns([{ first: 4, end: 5 }], "trace", 3));
+    scene.queue.prefetch(other, rankedRuns([{ first: 2, end: 3 }], "trace", 9));
+    scene.queue.readAhead(other, rankedRuns([{ first: 7, end: 8 }], "predictor", -1));
+    const order: unknown[] = [];
+    for (let [work] = scene.take(); work !== undefined; [work] = scene.take()) {
+      order.push([work.pack.packId, ...work.pieces, work.cause]);
+      scene.succeed(work);
+    }
+    expect(order).toEqual([
+      [513, 7, "predictor"],
+      [513, 4, "trace"],
+      [512, 1, "trace"],
+      [513, 2, "trace"],
+      [512, 9, "landmark"],
+    ]);
   });
 
   test("answers every request exactly once, whatever happens", async () => {
@@ -240,7 +268,8 @@ describe("FetchQueue", () => {
       const first = pick.integer(16);
       const action = pick.integer(12);
       if (action < 4) scene.demand(`${asked++}`, pack, first, first + 1 + pick.integer(16 - first));
-      else if (action === 4) scene.queue.prefetch(pack, [{ first, end: 16 }]);
+      else if (action === 4)
+        scene.queue.prefetch(pack, rankedRuns([{ first, end: 16 }], "request", 0));
       else if (action === 5) scene.clock.advance(pick.integer(20_000));
       else if (action === 6) scene.queue.expire();
       else if (running.length > 0) {

@@ -66,6 +66,19 @@ describe("Snapshotter.prepare()", () => {
     expect(results.map((result) => result.status)).toEqual(["fulfilled", "rejected"]);
   });
 
+  test("mounts the image that took the place of one that is gone", async () => {
+    await using node = new TestNode();
+    await node.layer("base");
+    const acquire = node.mounts.acquire.bind(node.mounts);
+    node.mounts.acquire = async (holder, layerIds) => {
+      if (!layerIds.includes(101)) return acquire(holder, layerIds);
+      node.metadata.moveLayer(101, 102);
+      throw new AppError("not_found", "There is no such image any more");
+    };
+    await node.snapshotter.prepare("a", "base", noLabels);
+    expect([...node.mounts.held.values()]).toEqual([[102]]);
+  });
+
   // A missing file inside must not look like a missing snapshot, nor an existing one like a layer.
   test.each(["not_found", "already_exists"] as const)(
     "leaves nothing behind when mounting fails, and hides a %s of the kernel",
