@@ -46,7 +46,7 @@ export class FanotifyReaders {
   }
 
   #start(thread: number): void {
-    const { group, journalPath, packs, watches, plug } = this.#options;
+    const { group, journalPath, packs, watches, plug, heldMax } = this.#options;
     const worker = new Worker(new URL("./fanotify-reader.ts", import.meta.url).href);
     this.#running.add(worker);
     worker.addEventListener("message", (event: MessageEvent<ReaderMessage>) => {
@@ -56,7 +56,7 @@ export class FanotifyReaders {
     worker.addEventListener("error", (event: ErrorEvent) => {
       this.#end(worker, event.message || describeError(event.error));
     });
-    const shared = { group, journalPath, packs, watches, plug };
+    const shared = { group, journalPath, packs, watches, plug, heldMax };
     const own = { thread, wake: this.#wake, stopFlag: this.#stopFlag };
     worker.postMessage({ ...shared, ...own } satisfies ReaderOptions);
   }

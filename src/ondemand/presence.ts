@@ -107,12 +107,12 @@ export class Presence extends PresenceBits {
   }
 
   /**
-   * Back to what `writeSynced` wrote last.
+   * Back to what `writeSynced` wrote last; to nothing where that cannot be read.
    *
    * @returns the pieces that are not there any more
    */
   clearUnsynced(): number[] {
-    const synced = readSynced(this.#syncedPath, this.#count);
+    const synced = this.#believableSynced();
     const cleared: number[] = [];
     for (let piece = 0; piece < this.#count; piece++) {
       const bit = 1 << (piece & 7);
@@ -121,6 +121,14 @@ export class Presence extends PresenceBits {
       cleared.push(piece);
     }
     return cleared;
+  }
+
+  #believableSynced(): Uint8Array {
+    try {
+      return readSynced(this.#syncedPath, this.#count);
+    } catch {
+      return new Uint8Array(this.bits.length);
+    }
   }
 
   /** How many pieces are there. */

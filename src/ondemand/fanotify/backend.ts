@@ -20,7 +20,7 @@ import { AppError } from "../../errors.ts";
 import type { BackendOptions } from "../backends.ts";
 import type { LazyBackend, LazyPack, SuspectPack } from "../contract.ts";
 import { PackTable } from "../fuse/pack-table.ts";
-import { EventDescriptors } from "./descriptors.ts";
+import { EventDescriptors, heldEventsMax } from "./descriptors.ts";
 import type { PassedRead, PassedWindow } from "./event-reader.ts";
 import { type FanotifyGroup, openGroup, watchedInodes } from "./group.ts";
 import { HeldReads } from "./held-reads.ts";
@@ -67,13 +67,15 @@ class FanotifyBackend implements LazyBackend {
     this.#suspects.add(group.unwatched);
     this.#takeOver();
     this.#descriptors.occupyLow();
+    const readers = Math.min(options.threads, threadsMax);
     this.#readers = new FanotifyReaders({
       group: fd,
       journalPath,
       packs: this.#packs.shared,
       watches: this.#watches.shared,
       plug,
-      threads: Math.min(options.threads, threadsMax),
+      threads: readers,
+      heldMax: Math.max(1, Math.floor(heldEventsMax() / readers)),
       pass: (message) => this.#receive(message),
       onCrash,
     });

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { readdirSync, readlinkSync, realpathSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { close, duplicateTo } from "../../../ffi/file.ts";
 import { duplicate } from "../../../ffi/pidfd.ts";
 
@@ -48,6 +48,17 @@ export class EventDescriptors {
     for (const name of readdirSync("/proc/self/fd"))
       if (linkOf(name) === this.#path) close(Number(name));
   }
+}
+
+/**
+ * How many events may be held at a time: half of the descriptors this process may have, the others
+ * are packs and connections. Without one left, the kernel refuses an event, and its reader fails.
+ *
+ * @param limits of the process: proc_pid_limits(5); the soft one, which the runtime has raised
+ */
+export function heldEventsMax(limits = readFileSync("/proc/self/limits", "latin1")): number {
+  const soft = /^Max open files +(\d+)/m.exec(limits)?.[1];
+  return soft === undefined ? Infinity : Number(soft) >>> 1;
 }
 
 /** Closes the descriptor of an answered event, or keeps its number from the next one. */

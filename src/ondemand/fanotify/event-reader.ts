@@ -31,6 +31,8 @@ export interface ReaderOptions {
   readonly journalPath: string;
   /** Which part of the journal is this thread's. */
   readonly thread: number;
+  /** Reads that this thread may hold at a time. */
+  readonly heldMax: number;
   readonly packs: SharedTable;
   readonly watches: SharedArrayBuffer;
   /** Stands for numbers that are taken (descriptors.ts). */
@@ -69,7 +71,7 @@ export class EventReader {
     this.#post = post;
     this.#packs = new PackTable(options.packs);
     this.#watches = new Watches(options.watches);
-    this.#journal = new FanotifyJournal(options.journalPath);
+    this.#journal = new FanotifyJournal(options.journalPath, options.heldMax);
     this.#area = this.#journal.area(options.thread);
     const { buffer, byteOffset, byteLength } = this.#area;
     this.#view = new DataView(buffer, byteOffset, byteLength);

@@ -31,7 +31,7 @@ const headerBytes = 4 * KiB;
 /** Room for 85 events: what one read(2) takes at most. */
 const areaBytes = 4 * KiB;
 const slotBytes = 32;
-/** Readers that wait at the same time; more of them wait in the kernel's queue. */
+/** Readers that wait at the same time, at most; more of them wait in the kernel's queue. */
 const slotsPerThread = 4096;
 const threadBytes = areaBytes + slotsPerThread * slotBytes;
 /** Room for that many threads. */
@@ -58,12 +58,18 @@ export interface WatchedRead {
 export class FanotifyJournal {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  readonly #slotsMax: number;
   readonly #searchFrom: number[] = Array.from({ length: journalThreadsMax }, () => 0);
   /** Whether the file was there, made in this boot. */
   readonly isContinued: boolean;
 
-  /** Makes the file where there is none of this boot. */
-  constructor(path: string) {
+  /**
+   * Makes the file where there is none of this boot.
+   *
+   * @param slotsMax how many of a thread `hold` fills
+   */
+  constructor(path: string, slotsMax = slotsPerThread) {
+    this.#slotsMax = Math.min(slotsPerThread, slotsMax);
     const boot = currentBootId();
     this.isContinued = isOfBoot(path, boot);
     if (!this.isContinued) makeFile(path, boot);
@@ -81,8 +87,8 @@ export class FanotifyJournal {
   hold(thread: number, read: WatchedRead): number | undefined {
     const first = areaOf(thread) + areaBytes;
     const from = this.#searchFrom[thread]!;
-    for (let count = 0; count < slotsPerThread; count++) {
-      const index = (from + count) % slotsPerThread;
+    for (let count = 0; count < this.#slotsMax; count++) {
+      const index = (from + count) % this.#slotsMax;
       const slot = first + index * slotBytes;
       if (this.#view.getInt32(slot + field.fd, true) !== 0) continue;
       this.#searchFrom[thread] = index + 1;

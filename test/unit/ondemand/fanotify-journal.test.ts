@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ScratchFolder, scratchFolder } from "../../../scripts/lib/temp.ts";
+import { heldEventsMax } from "../../../src/ondemand/fanotify/descriptors.ts";
 import { FanotifyJournal } from "../../../src/ondemand/fanotify/journal.ts";
 import { fanotifyEvent } from "../../support/ondemand/fanotify-event.ts";
 
@@ -49,6 +50,15 @@ describe("FanotifyJournal", () => {
     expect(new FanotifyJournal(path).takeOver()).toMatchObject(found);
     expect(new FanotifyJournal(path).takeOver()).toMatchObject(found);
     expect(before.area(0).every((byte) => byte === 0)).toBe(true);
+  });
+
+  test("holds no more of a thread than it is told to, and more when those are answered", () => {
+    const journal = new FanotifyJournal(path, 3);
+    const slots = [300, 301, 302].map((fd) => journal.hold(0, { ...read, fd }));
+    expect(journal.hold(0, { ...read, fd: 303 })).toBeUndefined();
+    journal.release(slots[1]!);
+    expect(journal.hold(0, { ...read, fd: 303 })).toBe(slots[1]);
+    expect(journal.takeOver()).toHaveLength(3);
   });
 
   test("knows an event once that was on its way to a slot", () => {
@@ -101,5 +111,14 @@ describe("FanotifyJournal", () => {
     new FanotifyJournal(path).hold(0, read);
     truncateSync(path, 5000);
     expect(new FanotifyJournal(path).takeOver()).toEqual([]);
+  });
+});
+
+describe("heldEventsMax()", () => {
+  test("leaves half of the descriptors to others", () => {
+    const limits = "Limit   Soft Limit  Hard Limit  Units\nMax open files   4096   20000   files\n";
+    expect(heldEventsMax(limits)).toBe(2048);
+    expect(heldEventsMax(limits.replace("4096", "unlimited"))).toBe(Infinity);
+    expect(heldEventsMax()).toBeGreaterThan(0);
   });
 });

@@ -52,6 +52,20 @@ describe("Presence", () => {
     expect(reader.has(42)).toBe(true);
   });
 
+  test("goes back to what was synced, or to nothing where that is unreadable", async () => {
+    using folder = scratchFolder("presence");
+    const path = join(folder.path, "1.pack");
+    const presence = Presence.open(path, 20);
+    presence.set(9);
+    await presence.writeSynced(presence.snapshot());
+    for (const piece of [0, 8, 19]) presence.set(piece);
+    expect(presence.clearUnsynced()).toEqual([0, 8, 19]);
+    expect(presence.presentCount).toBe(1);
+    expect(presence.has(9)).toBe(true);
+    writeFileSync(presencePaths(path).synced, "x");
+    expect(presence.clearUnsynced()).toEqual([9]);
+  });
+
   test("believes in this boot what was set, and after another one what was synced", async () => {
     using folder = scratchFolder("presence");
     const path = join(folder.path, "1.pack");
