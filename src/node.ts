@@ -33,7 +33,6 @@ import { effectiveCodec } from "./store/chunk-sink.ts";
 import { allLayerIds, endOfPack } from "./store/index-database.ts";
 import { findLayerBlob } from "./store/layer-blobs.ts";
 import { findLazyLayer, lazyPackOfLayer } from "./store/lazy-layers.ts";
-import { deleteLazyPack } from "./store/lazy-pack.ts";
 import type { StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
@@ -164,11 +163,7 @@ function openLayerStore(
     findLazy: (key) => findLazyLayer(root.index, root.paths, key),
     lazyPacksOf: (layerIds) =>
       layerIds.flatMap((layerId) => lazyPackOfLayer(root.index, layerId)?.pack ?? []),
-    letGoOfPacks: async (packIds) => {
-      await lazyLayers.letGo(packIds);
-      // Until then dedupd may have noted beside the deleted pack what had come of it.
-      for (const packId of packIds) deleteLazyPack(root.paths, packId);
-    },
+    letGoOfPacks: (packIds) => lazyLayers.letGo(packIds),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     onOutdated,
     // What a pull has written lies twice until then.
