@@ -40,6 +40,7 @@ import { openSurroundings, type Surroundings } from "./surroundings.ts";
 import { KiB, MiB } from "./util/bytes.ts";
 import { cancel } from "./util/cancel-flag.ts";
 import type { Logger } from "./util/logger.ts";
+import type { Handlers } from "./util/thread-channel.ts";
 
 const checkpointIntervalMs = 5_000;
 /** Logs of this size are moved to their databases. */
@@ -79,17 +80,7 @@ export async function openNode(
   const pacer = new Pacer(pacing);
   // Of its own: maintenance that is cancelled ends no promotion, nor is it slowed down by one.
   const promotionPacer = new Pacer(pacing);
-  const handlers = {
-    reserve: (request: { job: number; count: number }) => layers?.reserve(request),
-    createLazyPack: (request: { job: number; contentBytes: number }) =>
-      layers?.createLazyPack(request),
-    readBlob: (request: BlobRead) => layers?.readBlob(request),
-    pace: (bytes: number) => pacer.pace(bytes),
-    pacePromotion: (bytes: number) => promotionPacer.pace(bytes),
-    noteFallback: (reason: string) => {
-      log.warn({ reason }, "a layer is built without mkfs.erofs, which cannot make its image");
-    },
-  };
+  const handlers = builderHandlers(() => layers, pacer, promotionPacer, log);
   const surroundings = openSurroundings(config, root, log, handlers, onCrash);
   opened.defer(() => {
     for (const pool of surroundings.pools) pool.close();
@@ -132,6 +123,26 @@ export async function openNode(
     maintenance,
     lazy,
     close: () => stack.disposeAsync(),
+  };
+}
+
+/** What worker threads ask of this one; `layers` is there before they have anything to do. */
+function builderHandlers(
+  layers: () => NodeLayerStore | undefined,
+  pacer: Pacer,
+  promotionPacer: Pacer,
+  log: Logger,
+): Handlers {
+  return {
+    reserve: (request: { job: number; count: number }) => layers()?.reserve(request),
+    createLazyPack: (request: { job: number; contentBytes: number }) =>
+      layers()?.createLazyPack(request),
+    readBlob: (request: BlobRead) => layers()?.readBlob(request),
+    pace: (bytes: number) => pacer.pace(bytes),
+    pacePromotion: (bytes: number) => promotionPacer.pace(bytes),
+    noteFallback: (reason: string) => {
+      log.warn({ reason }, "a layer is built without mkfs.erofs, which cannot make its image");
+    },
   };
 }
 

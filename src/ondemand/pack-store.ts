@@ -10,8 +10,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { isOpenElsewhere } from "../../ffi/lease.ts";
 import { AppError, describeError } from "../errors.ts";
-import { deleteLazyPack } from "../store/lazy-pack.ts";
-import { exposedMarkerPath, packOfMarker } from "../store/paths.ts";
+import { exposedMarkerPath, lazyPackFiles, packOfMarker } from "../store/paths.ts";
 import type { BackendName } from "./contract.ts";
 import { FillablePack } from "./fillable-pack.ts";
 import { PieceMap, pieceMapPath } from "./piece-map.ts";
@@ -109,7 +108,10 @@ export class PackStore {
 
   /** A pack that was deleted while it was open may have got files since: those go, too. */
   unmark(packId: number): void {
-    if (!this.#isHere(packId)) deleteLazyPack({ packs: this.#folder }, packId);
+    if (!this.#isHere(packId)) {
+      for (const path of lazyPackFiles({ packs: this.#folder }, packId))
+        rmSync(path, { force: true });
+    }
     // Last: with it, the number can be another pack's (store/pack-allocator.ts).
     rmSync(this.#markerOf(packId), { force: true });
   }

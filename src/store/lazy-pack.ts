@@ -51,6 +51,6 @@ export function requireWholePack(paths: StorePaths, packId: number): void {
 }
 
 /** Deletes all files of the pack; those that are not there are no error. */
-export function deleteLazyPack(paths: Pick<StorePaths, "packs">, packId: number): void {
+export function deleteLazyPack(paths: StorePaths, packId: number): void {
   for (const path of lazyPackFiles(paths, packId)) rmSync(path, { force: true });
 }
