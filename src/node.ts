@@ -35,7 +35,6 @@ import { effectiveCodec } from "./store/chunk-sink.ts";
 import { allLayerIds, endOfPack } from "./store/index-database.ts";
 import { findLayerBlob } from "./store/layer-blobs.ts";
 import { findLazyLayer, lazyPackOfLayer } from "./store/lazy-layers.ts";
-import { deleteLazyPack } from "./store/lazy-pack.ts";
 import type { StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
@@ -43,6 +42,7 @@ import { openSurroundings, type Surroundings } from "./surroundings.ts";
 import { KiB, MiB } from "./util/bytes.ts";
 import { cancel } from "./util/cancel-flag.ts";
 import type { Logger } from "./util/logger.ts";
+import type { Handlers } from "./util/thread-channel.ts";
 
 const checkpointIntervalMs = 5_000;
 /** Logs of this size are moved to their databases. */
@@ -82,17 +82,7 @@ export async function openNode(
   const pacer = new Pacer(pacing);
   // Of its own: maintenance that is cancelled ends no promotion, nor is it slowed down by one.
   const promotionPacer = new Pacer(pacing);
-  const handlers = {
-    reserve: (request: { job: number; count: number }) => layers?.reserve(request),
-    createLazyPack: (request: { job: number; contentBytes: number }) =>
-      layers?.createLazyPack(request),
-    readBlob: (request: BlobRead) => layers?.readBlob(request),
-    pace: (bytes: number) => pacer.pace(bytes),
-    pacePromotion: (bytes: number) => promotionPacer.pace(bytes),
-    noteFallback: (reason: string) => {
-      log.warn({ reason }, "a layer is built without mkfs.erofs, which cannot make its image");
-    },
-  };
+  const handlers = builderHandlers(() => layers, pacer, promotionPacer, log);
   const surroundings = openSurroundings(config, root, log, handlers, onCrash);
   opened.defer(() => {
     for (const pool of surroundings.pools) pool.close();
@@ -140,6 +130,26 @@ export async function openNode(
   };
 }
 
+/** What worker threads ask of this one; `layers` is there before they have anything to do. */
+function builderHandlers(
+  layers: () => NodeLayerStore | undefined,
+  pacer: Pacer,
+  promotionPacer: Pacer,
+  log: Logger,
+): Handlers {
+  return {
+    reserve: (request: { job: number; count: number }) => layers()?.reserve(request),
+    createLazyPack: (request: { job: number; contentBytes: number }) =>
+      layers()?.createLazyPack(request),
+    readBlob: (request: BlobRead) => layers()?.readBlob(request),
+    pace: (bytes: number) => pacer.pace(bytes),
+    pacePromotion: (bytes: number) => promotionPacer.pace(bytes),
+    noteFallback: (reason: string) => {
+      log.warn({ reason }, "a layer is built without mkfs.erofs, which cannot make its image");
+    },
+  };
+}
+
 function mountEntries(): MountEntry[] {
   return parseMountInfo(readFileSync("/proc/self/mountinfo", "utf8"));
 }
@@ -169,11 +179,7 @@ function openLayerStore(
     findLazy: (key) => findLazyLayer(root.index, root.paths, key),
     lazyPacksOf: (layerIds) =>
       layerIds.flatMap((layerId) => lazyPackOfLayer(root.index, layerId)?.pack ?? []),
-    letGoOfPacks: async (packIds) => {
-      await lazyLayers.letGo(packIds);
-      // Until then dedupd may have noted beside the deleted pack what had come of it.
-      for (const packId of packIds) deleteLazyPack(root.paths, packId);
-    },
+    letGoOfPacks: (packIds) => lazyLayers.letGo(packIds),
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     onOutdated,
     // What a pull has written lies twice until then.

@@ -180,7 +180,7 @@ export class LazyLayers {
     return this.#options.dedupd.putTrace(image, { trace });
   }
 
-  /** Of dedupd, as it is now; undefined where it is away. */
+  /** Of dedupd, as it is now; undefined where it is away, or has nothing to serve packs with. */
   async status(): Promise<DedupdView | undefined> {
     try {
       const [status, packs] = await Promise.all([
@@ -190,7 +190,7 @@ export class LazyLayers {
       this.#status = status;
       return { dedupd: status, packs };
     } catch (error) {
-      if (error instanceof AppError && error.code === "unavailable") return undefined;
+      if (error instanceof AppError) return undefined;
       throw error;
     }
   }

@@ -139,9 +139,9 @@ export class LayerBuilds {
       return { layer: { layerId, addedBytes, inodes, reused }, result };
     } finally {
       if (published?.unneededChunks !== 0) await this.#discard(thread, reservation.ranges);
-      await allocator.dropLazyPack(reservation, published?.lazyPack);
       this.#reservations.delete(job);
       allocator.end(reservation);
+      await allocator.dropLazyPack(reservation, published?.lazyPack);
     }
   }
 

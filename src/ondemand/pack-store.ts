@@ -10,11 +10,11 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { isOpenElsewhere } from "../../ffi/lease.ts";
 import { AppError, describeError } from "../errors.ts";
-import { exposedMarkerPath, packOfMarker } from "../store/paths.ts";
+import { exposedMarkerPath, lazyPackFiles, packOfMarker } from "../store/paths.ts";
 import type { BackendName } from "./contract.ts";
 import { FillablePack } from "./fillable-pack.ts";
 import { PieceMap, pieceMapPath } from "./piece-map.ts";
-import { currentBootId, Presence, presencePaths } from "./presence.ts";
+import { currentBootId, Presence } from "./presence.ts";
 
 export class PackStore {
   readonly #folder: string;
@@ -110,11 +110,11 @@ export class PackStore {
     return existsSync(this.#markerOf(packId));
   }
 
-  /** A pack that was deleted while it was open may have been synced since: that goes, too. */
+  /** A pack that was deleted while it was open may have got files since: those go, too. */
   unmark(packId: number): void {
     if (!this.#isHere(packId)) {
-      const { synced } = presencePaths(this.#pathOf(packId));
-      rmSync(synced, { force: true });
+      for (const path of lazyPackFiles({ packs: this.#folder }, packId))
+        rmSync(path, { force: true });
     }
     // Last: with it, the number can be another pack's (store/pack-allocator.ts).
     rmSync(this.#markerOf(packId), { force: true });

@@ -136,6 +136,8 @@ describe("a claimed image", () => {
 
     await daemon.kill();
     await daemon.start();
+    expect(await daemon.ask<object>("GET", "/healthz")).toMatchObject({ status: "ok" });
+    expect(await daemon.ask<object>("GET", "/readyz")).toMatchObject({ ready: true, reasons: [] });
     expect((await decisions()).map(({ layers }) => layers.map(({ digest }) => digest))).toEqual(
       before.map(({ layers }) => layers.map(({ digest }) => digest)),
     );

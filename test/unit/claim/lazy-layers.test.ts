@@ -197,6 +197,12 @@ describe("LazyLayers", () => {
     expect(await node.layers.status()).toMatchObject({ dedupd: { backend: "fuse" } });
   });
 
+  test("takes a dedupd without a backend for one that is away", async () => {
+    await using node = new TestLayers();
+    node.dedupd.status = () => Promise.reject(new AppError("unimplemented", "no backend"));
+    expect(await node.layers.status()).toBeUndefined();
+  });
+
   test("waits for dedupd where a layer is to be mounted", async () => {
     await using node = new TestLayers();
     node.dedupd.isAway = true;

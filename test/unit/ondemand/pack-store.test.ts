@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ScratchFolder, scratchFolder } from "../../../scripts/lib/temp.ts";
 import { createLogger } from "../../../src/log.ts";
@@ -47,6 +47,22 @@ describe("PackStore.backendInUse()", () => {
     const pack = store.open(513);
     pack.markPresent(0);
     expect(store.backendInUse()).toBe("fuse");
+  });
+});
+
+describe("PackStore.unmark()", () => {
+  test("takes away what came to lie beside a pack that was deleted, the marker last", () => {
+    const { packs } = storePaths(root.path);
+    store.mark(512, "fuse");
+    store.unmark(512);
+    expect(readdirSync(packs)).toContain("512.pieces");
+    rmSync(packPath({ packs }, 512));
+    store.mark(512, "fuse");
+    for (const suffix of ["have", "synced", "synced.new"]) {
+      writeFileSync(join(packs, `512.${suffix}`), "");
+    }
+    store.unmark(512);
+    expect(readdirSync(packs).filter((name) => name.startsWith("512."))).toEqual([]);
   });
 });
 
