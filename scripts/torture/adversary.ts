@@ -15,6 +15,7 @@ import type { TorturePack } from "./packs.ts";
 /** By how often each is chosen. */
 const actions = {
   killDedupd: 8,
+  stopDedupd: 4,
   killKeeper: 3,
   killServe: 2,
   killDedupdAndKeeper: 2,
@@ -79,6 +80,11 @@ export class Adversary {
 
   async killDedupd(): Promise<void> {
     await this.#kill({ dedupd: true });
+  }
+
+  /** SIGTERM, as an upgrade does: it lets go of the channel while others read. */
+  async stopDedupd(): Promise<void> {
+    await this.#kill({ dedupd: true }, "SIGTERM");
   }
 
   async killKeeper(): Promise<void> {
@@ -171,13 +177,16 @@ export class Adversary {
     }
   }
 
-  async #kill(victims: { dedupd?: true; keeper?: true; serve?: true }): Promise<void> {
+  async #kill(
+    victims: { dedupd?: true; keeper?: true; serve?: true },
+    how: "SIGKILL" | "SIGTERM" = "SIGKILL",
+  ): Promise<void> {
     const { node } = this.#options;
     const keeper = await node.settled();
     const { pid } = await node.dedupd();
     const startMs = performance.now();
     if (victims.keeper) process.kill(keeper, "SIGKILL");
-    if (victims.dedupd) process.kill(pid, "SIGKILL");
+    if (victims.dedupd) process.kill(pid, how);
     if (victims.serve) {
       await node.killServe();
       node.startServe();

@@ -9,5 +9,10 @@ export const dedupdCommand = defineCommand({
     name: "dedupd",
     description: "Fetch content of lazy layers on demand until SIGTERM (started by serve)",
   },
-  run: () => guard(() => runDedupd(loadConfig(process.env))),
+  run: async () => {
+    await guard(() => runDedupd(loadConfig(process.env)));
+    // All is closed. But the FUSE backend may have asked the kernel for something that only the
+    // successor will answer (fuse-servers.ts), who waits for this process to end.
+    process.exit();
+  },
 });

@@ -204,7 +204,7 @@ export class OnDemandServer implements DedupdControl {
     await this.#current?.backend.close();
     this.#engine.close();
     this.#events.close();
-    await Promise.all([...this.#store.packs].map((pack) => this.#syncer.flush(pack)));
+    await this.#syncer.close(this.#store.packs);
   }
 
   #statusOf(pack: FillablePack): PackStatus {

@@ -26,6 +26,7 @@ export class PackSyncer {
   readonly #options: PackSyncerOptions;
   readonly #locks = new KeyedMutex();
   readonly #timers = new Map<FillablePack, Timer>();
+  #isClosed = false;
 
   constructor(options: PackSyncerOptions) {
     this.#options = options;
@@ -33,7 +34,7 @@ export class PackSyncer {
 
   /** To be called when something may have come. */
   note(pack: FillablePack): void {
-    if (!needsSync(pack)) return;
+    if (this.#isClosed || !needsSync(pack)) return;
     if (pack.isFull) {
       this.#stop(pack);
       void this.#syncSafely(pack);
@@ -52,6 +53,15 @@ export class PackSyncer {
   async flush(pack: FillablePack): Promise<void> {
     this.#stop(pack);
     await this.#syncSafely(pack);
+  }
+
+  /**
+   * What came until now is on disk when it resolves. What is still on its way is left to the next
+   * process, which may be writing the same files by then.
+   */
+  async close(packs: Iterable<FillablePack>): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([...packs].map((pack) => this.flush(pack)));
   }
 
   #stop(pack: FillablePack): void {

@@ -82,6 +82,18 @@ describe("dedupd", () => {
     expect((await dedupd.control.status()).pid).toBe(dedupd.pid);
   }, 30_000);
 
+  test("ends when it is told to, with nobody left to answer what it asked itself", async () => {
+    const fixture = smallPack();
+    await using dedupd = new DedupdProcess({ lazy: { backend: "fuse", background: "off" } });
+    writeLazyPack(dedupd.root, packId, fixture);
+    for (let start = 0; start < 8; start++) {
+      await dedupd.start();
+      await dedupd.control.expose(packId);
+      // Killed, where it does not end.
+      expect(await dedupd.stop()).toBe(0);
+    }
+  }, 60_000);
+
   test("goes on after kill -9 at any moment, and believes only what is right", async () => {
     const pick = new Picker(seed);
     console.log(`DEDUP_SEED=${seed}`);

@@ -91,6 +91,21 @@ describe("PackSyncer", () => {
     await pack.close();
   });
 
+  test("does nothing any more when it is closed", async () => {
+    using syncing = new Syncing();
+    const { pack, syncer } = syncing;
+    let syncs = 0;
+    syncing.syncData = () => Promise.resolve(void (syncs += 1));
+    pack.markPresent(0);
+    await syncer.close([pack]);
+    expect(syncs).toBe(1);
+    for (const piece of [1, 2, 3]) pack.markPresent(piece);
+    syncer.note(pack);
+    expect(syncs).toBe(1);
+    expect(syncing.synced).toEqual([0]);
+    await pack.close();
+  });
+
   test("does nothing with a pack that is closed", async () => {
     using syncing = new Syncing();
     const { pack, syncer } = syncing;
