@@ -20,6 +20,7 @@ import type {
 } from "../snapshot/contract.ts";
 import { sha256Digest } from "../util/digest.ts";
 import type { Logger } from "../util/logger.ts";
+import type { AheadClaims } from "./ahead-claims.ts";
 import { isFirstLayer } from "./candidate.ts";
 import type { ImageTables } from "./image-tables.ts";
 import { beforeDeadline } from "./deadline.ts";
@@ -27,6 +28,7 @@ import { beforeDeadline } from "./deadline.ts";
 export interface LayerClaimsOptions {
   readonly layers: LazyLayerStore;
   readonly tables: Pick<ImageTables, "table" | "manifest">;
+  readonly ahead: Pick<AheadClaims, "begin" | "take">;
   readonly rootOf: (layerId: number) => LayerBase["root"];
   readonly content: Pick<ContentStore, "containerdRoot">;
   readonly timeoutMs: number;
@@ -115,18 +117,22 @@ export class NodeLayerClaims implements LayerClaims {
   }
 
   async #decide(request: ClaimRequest, signal: AbortSignal): Promise<ClaimedLayer> {
-    const { layers, content, tables } = this.#options;
+    const { layers, content, tables, ahead } = this.#options;
     const { layerDigest, base } = request;
     const digest = parseDigest(layerDigest);
     if (digest === undefined) throw new Refusal(`"${layerDigest}" is no digest`);
     if (base.lower !== "unknown") await this.#refuseOthersThanFirst(request);
+    const begun = await ahead.take(request);
+    if (begun?.layer !== undefined) return this.#checked(request, begun.layer);
     const known = await layers.findClaimed(layerDigest, base);
     if (known !== undefined) return this.#checked(request, known);
     if (existsSync(blobFile(content.containerdRoot, digest))) {
       throw new Refusal("containerd has its blob already");
     }
     layers.expectClaim();
-    const answer = await tables.table(request, layerDigest, signal);
+    const asked = begun?.answer ?? tables.table(request, layerDigest, signal);
+    if (begun === undefined) void ahead.begin(request);
+    const answer = await asked;
     if ("reason" in answer) throw new Refusal(answer.reason);
     const { blobBytes: sizeBytes, ...table } = answer;
     const blob = { ...table, digest: layerDigest, sizeBytes, image: request.image };

@@ -18,6 +18,7 @@ import { listLazyPacks } from "../store/lazy-layers.ts";
 import { imagePath, type StorePaths } from "../store/paths.ts";
 import type { Logger } from "../util/logger.ts";
 import type { WorkerPool } from "../workers.ts";
+import { AheadClaims } from "./ahead-claims.ts";
 import { NodeLayerClaims } from "./claims.ts";
 import { ImageTables } from "./image-tables.ts";
 import { type DedupdCalls, type KnownPack, LazyLayers } from "./lazy-layers.ts";
@@ -78,17 +79,20 @@ export function openClaims(
   if (!enabled || !config.conversion.enabled) return undefined;
   const content = { blobs, containerdRoot: config.containerd.root };
   const registries = onDemand(createRegistryClient);
+  const isKnown = (digest: string) => isBlobKnown(index, digest);
   const tables = new ImageTables({
     manifest: (request, signal) => readManifest({ content, registries }, request, signal),
     ranges: (image, digest, signal) =>
       registryRanges(registries(), parseReference(image), digest, signal),
-    isKnown: (digest) => isBlobKnown(index, digest),
+    isKnown,
     allowUnverified,
     timeoutMs,
   });
+  const ahead = new AheadClaims({ layers, tables, content, isKnown, timeoutMs, log });
   const claims = new NodeLayerClaims({
     layers,
     tables,
+    ahead,
     rootOf: (layerId) => rootOfImage(imagePath(paths, layerId)),
     content,
     timeoutMs,
@@ -97,7 +101,11 @@ export function openClaims(
     nowNs: realtimeNs,
     log,
   });
-  return { claims, [Symbol.dispose]: () => tables.close() };
+  const close = () => {
+    ahead[Symbol.dispose]();
+    tables.close();
+  };
+  return { claims, [Symbol.dispose]: close };
 }
 
 /** Made when it is first needed: most nodes start without a network. */

@@ -51,6 +51,7 @@ class TestClaims implements Disposable {
     this.claims = new NodeLayerClaims({
       layers: this.layers,
       tables: this.#tables,
+      ahead: { begin: async () => undefined, take: async () => undefined },
       rootOf: () => root,
       content: { containerdRoot: this.#scratch.path },
       timeoutMs,
