@@ -29,7 +29,7 @@ print("${readyLine}", flush=True)'`,
   echo ${readyLine}
   pg_ctl --pgdata=/tmp/data --mode=immediate stop > /dev/null'`,
   "java:17": `java -version 2> /dev/null && echo ${readyLine}`,
-  "nginx:1": `nginx -g 'pid /tmp/pid;' && echo ${readyLine} && nginx -g 'pid /tmp/pid;' -s stop`,
+  "nginx:1": `nginx && echo ${readyLine} && nginx -s stop`,
 };
 
 export const lazyImageNames: readonly string[] = Object.keys(programs);
