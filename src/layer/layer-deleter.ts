@@ -61,7 +61,9 @@ export class LayerDeleter {
     if (layerIds.length > 0) this.#retryMs = retryMsMin;
     this.#retry = setTimeout(() => {
       this.#retryMs = Math.min(2 * this.#retryMs, retryMsMax);
-      void this.release([]);
+      this.release([]).catch((error: unknown) => {
+        this.#options.log.error({ reason: describeError(error) }, "cannot delete layers");
+      });
     }, this.#retryMs);
     this.#retry.unref();
   }

@@ -1,4 +1,4 @@
-import { describe, expect, spyOn, test } from "bun:test";
+import { describe, expect, jest, spyOn, test } from "bun:test";
 import { AppError } from "../../../src/errors.ts";
 import { LayerDeleter } from "../../../src/layer/layer-deleter.ts";
 import { PackAllocator } from "../../../src/store/pack-allocator.ts";
@@ -17,6 +17,8 @@ class Fixture {
   /** Layers whose image is open. */
   readonly inUse: number[] = [];
   letGo: () => Promise<void> = () => Promise.resolve();
+  lazyPacksOf = (layerIds: readonly number[]): number[] =>
+    layerIds.flatMap((layerId) => this.lazyPacks.get(layerId) ?? []);
   readonly allocator = new PackAllocator(storePaths("/nowhere"));
   readonly deleter = new LayerDeleter({
     lock: new Mutex(),
@@ -30,7 +32,7 @@ class Fixture {
     },
     isProtected: () => false,
     isPackEmpty: () => false,
-    lazyPacksOf: (layerIds) => layerIds.flatMap((layerId) => this.lazyPacks.get(layerId) ?? []),
+    lazyPacksOf: (layerIds) => this.lazyPacksOf(layerIds),
     letGoOfPacks: (packIds) => {
       this.steps.push(`let go ${packIds.join()}`);
       return this.letGo();
@@ -52,6 +54,23 @@ class Fixture {
 }
 
 describe("LayerDeleter", () => {
+  test("says what fails when it tries again, and goes on", async () => {
+    jest.useFakeTimers();
+    try {
+      const fixture = new Fixture();
+      fixture.inUse.push(1);
+      await fixture.deleter.release([1]);
+      fixture.lazyPacksOf = () => {
+        throw new Error("the index is damaged");
+      };
+      jest.advanceTimersByTime(60_000);
+      for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+      expect(fixture.log.messages("error")).toEqual(["cannot delete layers"]);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
   test("deletes what no snapshot has once that is on disk, and nothing else", async () => {
     const fixture = new Fixture();
     fixture.referenced.add(2);
