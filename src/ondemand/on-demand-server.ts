@@ -63,7 +63,14 @@ export class OnDemandServer implements DedupdControl {
     const { config, log, onCrash, client } = options;
     const events = this.#events;
     const store = new PackStore(storePaths(config.root).packs);
-    const syncer = new PackSyncer({ log, onComplete: (pack) => this.#complete(pack) });
+    const syncer = new PackSyncer({
+      log,
+      onComplete: (pack) => this.#complete(pack),
+      onLost: (pack) => {
+        engine.queue.postpone(pack);
+        engine.filler.open(pack.packId);
+      },
+    });
     const engine = createFillEngine({
       config,
       events,

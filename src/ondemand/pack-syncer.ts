@@ -18,6 +18,8 @@ export interface PackSyncerOptions {
   readonly log: Logger;
   /** All of the pack is there and on disk; called once for each time it is opened. */
   readonly onComplete: (pack: FillablePack) => Promise<void>;
+  /** Content that came is missing again. */
+  readonly onLost?: (pack: FillablePack) => void;
   /** Default: fdatasync(2). */
   readonly syncData?: (file: number) => Promise<void>;
 }
@@ -108,6 +110,7 @@ export class PackSyncer {
       await (this.#options.syncData ?? syncData)(pack.file);
     } catch (error) {
       pack.forgetUnsynced();
+      this.#options.onLost?.(pack);
       throw error;
     }
   }

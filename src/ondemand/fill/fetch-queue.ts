@@ -154,6 +154,12 @@ export class FetchQueue {
     this.#queueOf(packId).prefetch.putFirst(runs);
   }
 
+  /** What came was lost again on this machine: for a while, only what somebody waits for comes. */
+  postpone({ packId }: FillablePack): void {
+    const queue = this.#packs.get(packId);
+    if (queue !== undefined) queue.retryAtMs = this.#options.clock.nowMs() + aheadRetryMs.max;
+  }
+
   /** What to fetch now; `settle` must be told how it ended. Undefined: nothing, at the moment. */
   next(): Work | undefined {
     if (this.inFlight >= this.#options.workers) return undefined;

@@ -103,6 +103,19 @@ describe("FetchQueue", () => {
     expect(seen).toEqual([priority.demand, priority.prefetch, priority.background]);
   });
 
+  test("brings what was lost on this machine for readers only, for a while", async () => {
+    await using scene = new Scene({ background: "on" });
+    const pack = scene.pack(512);
+    scene.clock.advance(10_000);
+    scene.queue.prefetch(pack, [{ first: 4, end: 5 }]);
+    scene.queue.postpone(pack);
+    expect(scene.take()).toEqual([]);
+    scene.demand("read", pack, 9, 10);
+    expect(scene.take().map((work) => work.priority)).toEqual([priority.demand]);
+    scene.clock.advance(120_000);
+    expect(scene.take().map((work) => work.priority)).toContain(priority.prefetch);
+  });
+
   test("keeps a request free for demand", async () => {
     await using scene = new Scene({ workers: 2 });
     const [one, other] = [scene.pack(512), scene.pack(513)];

@@ -14,6 +14,7 @@ class Syncing implements Disposable {
   readonly fixture = makeLazyPack({ sizes: [4 * MiB] });
   readonly pack: FillablePack;
   readonly completed: number[] = [];
+  readonly lost: number[] = [];
   readonly syncer: PackSyncer;
   /** Instead of fdatasync(2). */
   syncData = (): Promise<void> => Promise.resolve();
@@ -22,6 +23,7 @@ class Syncing implements Disposable {
     this.pack = FillablePack.open(512, writeLazyPack(this.#folder.path, 512, this.fixture));
     this.syncer = new PackSyncer({
       log: createLogger("silent"),
+      onLost: ({ packId }) => void this.lost.push(packId),
       onComplete: ({ packId }) => Promise.resolve(void this.completed.push(packId)),
       syncData: () => this.syncData(),
     });
@@ -60,6 +62,7 @@ describe("PackSyncer", () => {
     expect(pack.presentPieces).toBe(1);
     expect(pack.presentBytes).toBe(MiB);
     expect(syncing.completed).toEqual([]);
+    expect(syncing.lost).toEqual([512]);
     // The kernel told of it once; to sync again succeeds.
     syncing.syncData = () => Promise.resolve();
     await syncer.flush(pack);
