@@ -123,6 +123,13 @@ export const fsContext = {
   attributeNoAtime: 0x10,
 } as const;
 
+/** FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_TOPDIR_FL, include/uapi/linux/fs.h. */
+export const inodeFlagControl = {
+  get: 0x8008_6601,
+  set: 0x4008_6602,
+  topDirectory: 0x0002_0000,
+} as const;
+
 /** include/uapi/linux/loop.h; LOOP_CONFIGURE is in Linux 5.8 and newer. */
 export const loopControl = {
   getFree: 0x4c82,

@@ -160,6 +160,11 @@ export function startWriteback(fd: number, offsetBytes: number, lengthBytes: num
   check(result, "sync_file_range", `fd ${fd}`);
 }
 
+/** Starts to read the beginning of a file into the page cache, without waiting: readahead(2). */
+export function readAhead(fd: number, lengthBytes: number): void {
+  check(libc().readahead(fd, 0, lengthBytes), "readahead", `fd ${fd}`);
+}
+
 /** Writes all of the file system that the open file is on to its disk: syncfs(2). */
 export function syncFilesystem(fd: number): void {
   check(libc().syncfs(fd), "syncfs", `fd ${fd}`);

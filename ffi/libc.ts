@@ -47,6 +47,7 @@ function openFunctions() {
     posix_fadvise: { args: ["i32", "i64", "i64", "i32"], returns: "i32" },
     pread: { args: ["i32", "ptr", "u64", "i64"], returns: long },
     read: { args: ["i32", "ptr", "u64"], returns: long },
+    readahead: { args: ["i32", "i64", "u64"], returns: long },
     readlinkat: { args: ["i32", "ptr", "ptr", "u64"], returns: long },
     sendmsg: { args: ["i32", "ptr", "i32"], returns: long },
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },

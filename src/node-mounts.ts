@@ -15,6 +15,7 @@ import type { OpenRoot } from "./root.ts";
 import { findLayer, imageIdentity, type LayerRow, packIdsOf } from "./store/index-database.ts";
 import { lazyLayerOfPack } from "./store/lazy-layers.ts";
 import { imagePath, packPath } from "./store/paths.ts";
+import type { FileStamp } from "./store/verify-image.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 export async function openMounts(
@@ -28,8 +29,9 @@ export async function openMounts(
   log.info(probe.mode, "mounting images");
   await chooseCompression(surroundings, probe.mode);
   if (config.erofs.builder === "mkfs") await chooseMkfs(surroundings, probe.mode);
+  const verified = new Map<number, FileStamp>();
   const driver: MountDriver = {
-    mount: (files, target) => mountVerified(surroundings, files, target, probe.mode),
+    mount: (files, target) => mountVerified(surroundings, verified, files, target, probe.mode),
     unmount: (target) => mounter.call("unmount", target),
   };
   return new NodeLayerMounts({
@@ -60,15 +62,22 @@ async function chooseMkfs(surroundings: Surroundings, mode: MountMode): Promise<
   surroundings.mkfs = probe.tool;
 }
 
-/** The target is named by the layer, so its image is known here and verified before the mount. */
-function mountVerified(
+/**
+ * The target is named by the layer, so its image is known here and verified before the mount.
+ *
+ * @param verified the images that were mounted before, by layer
+ */
+async function mountVerified(
   { root, mounter }: Surroundings,
+  verified: Map<number, FileStamp>,
   files: ImageFiles,
   target: string,
   mode: MountMode,
 ): Promise<void> {
-  const identity = imageIdentity(root.paths, requireLayer(root, Number(basename(target))));
-  return mounter.call("mount", { files, target, mode, identity });
+  const layerId = Number(basename(target));
+  const identity = imageIdentity(root.paths, requireLayer(root, layerId));
+  const request = { files, target, mode, identity, verified: verified.get(layerId) };
+  verified.set(layerId, await mounter.call<FileStamp>("mount", request));
 }
 
 function requireLayer(root: OpenRoot, layerId: number): LayerRow {

@@ -44,7 +44,7 @@ import type { Logger } from "./util/logger.ts";
 
 const checkpointIntervalMs = 5_000;
 /** Logs of this size are moved to their databases. */
-const logBytesMax = { snapshots: 4 * MiB, index: 256 * KiB } as const;
+const logBytesMax = { snapshots: 4 * MiB, index: 64 * KiB } as const;
 
 export interface Node {
   readonly paths: StorePaths;
@@ -141,11 +141,12 @@ function mountEntries(): MountEntry[] {
 }
 
 function openLayerStore(
-  { root, builders, claimers, rewriter, housekeeper, log }: Surroundings,
+  surroundings: Surroundings,
   mounts: NodeLayerMounts,
   lazyLayers: LazyLayers,
   onOutdated: () => void,
 ): NodeLayerStore {
+  const { root, builders, claimers, rewriter, housekeeper, log } = surroundings;
   return new NodeLayerStore({
     builders,
     claimers,
@@ -170,6 +171,8 @@ function openLayerStore(
     },
     isPackEmpty: (packId) => endOfPack(root.index, packId) === undefined,
     onOutdated,
+    // What a pull has written lies twice until then.
+    onIdle: () => void checkpoint(surroundings),
     log,
   });
 }

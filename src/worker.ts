@@ -44,7 +44,7 @@ import { removeTree } from "./store/remove-tree.ts";
 import { layersToRecompress, layersWithStale, type OutdatedLayer } from "./store/stale-chunks.ts";
 import { readStatistics, type StoreStatistics } from "./store/statistics.ts";
 import { traceProgress, type TraceProgress, type TraceRequest } from "./store/trace-progress.ts";
-import { verifyImage, type ImageIdentity } from "./store/verify-image.ts";
+import { type FileStamp, type ImageIdentity, verifyImage } from "./store/verify-image.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
 import { checkpoint } from "./snapshot/metadata.ts";
 import { defined } from "./util/assert.ts";
@@ -67,6 +67,8 @@ interface MountRequest {
   readonly target: string;
   readonly mode: MountMode;
   readonly identity: ImageIdentity;
+  /** Of the image when it was mounted the last time. */
+  readonly verified: FileStamp | undefined;
 }
 
 declare const self: Worker;
@@ -243,9 +245,10 @@ const handlers = {
     return probeMkfs(request, paths().root);
   },
 
-  mount(request: MountRequest): void {
-    verifyImage(request.identity);
+  mount(request: MountRequest): FileStamp {
+    const stamp = verifyImage(request.identity, request.verified);
     mountImage(request.files, request.target, request.mode);
+    return stamp;
   },
 
   unmount(target: string): void {

@@ -1,18 +1,19 @@
 /**
- * The map behind a compressed inode: a header, and an index of 8 bytes for each block of content.
+ * The map behind a compressed inode: a header, and an index of the blocks of content.
  *
- * The full index (`z_erofs_load_full_lcluster` in fs/erofs/zmap.c) is larger than the compact one,
- * but takes an address for each extent, wherever it lies; the compact one wants the extents of a
- * file in a row.
+ * The full index (`z_erofs_load_full_lcluster` in fs/erofs/zmap.c) has 8 bytes for each block and
+ * takes an address for each extent, wherever it lies; what lies in a row has a compact one
+ * (`compact-index.ts`).
  *
  * @module
  */
 import { alignUp } from "../util/bytes.ts";
-import { type CompressionAlgorithm, contentBlocks, extentLength } from "./compression.ts";
+import { type CompressionAlgorithm, contentBlocks } from "./compression.ts";
 import {
   clusterIndexField as index,
   clusterIndexSizeBytes,
   clusterType,
+  compactAdvise,
   mapAdvise,
   mapAlignmentBytes,
   mapGapSizeBytes,
@@ -22,11 +23,12 @@ import {
   wholeFragmentBit,
 } from "./format.ts";
 import type { ImageStream } from "./image-stream.ts";
+import type { StoredExtent } from "./stored-extents.ts";
 
 /** What the second half of a packed offset is counted in. */
 const uint32Range = 2 ** 32;
 
-/** Size of the map of a file, from the end of its inode and xattrs (`headBytes`) on. */
+/** Size of the full map of a file, from the end of its inode and xattrs (`headBytes`) on. */
 export function clusterMapBytes(headBytes: number, sizeBytes: number): number {
   const indexBytes = contentBlocks(sizeBytes) * clusterIndexSizeBytes;
   return fragmentMapBytes(headBytes) + mapGapSizeBytes + indexBytes;
@@ -35,6 +37,11 @@ export function clusterMapBytes(headBytes: number, sizeBytes: number): number {
 /** The same for a file that is nothing but a fragment. */
 export function fragmentMapBytes(headBytes: number): number {
   return alignUp(headBytes, mapAlignmentBytes) - headBytes + mapHeaderSizeBytes;
+}
+
+/** Where a compact index begins behind inode and xattrs, which are at a multiple of 32. */
+export function compactIndexStart(headBytes: number): number {
+  return headBytes + fragmentMapBytes(headBytes);
 }
 
 /** Writes maps into the stream, which stands behind inode and xattrs. */
@@ -52,35 +59,21 @@ export class ClusterMapWriter {
     this.#stream.buffer[at + header.clusterBits]! |= wholeFragmentBit;
   }
 
+  writeCompact(algorithm: CompressionAlgorithm, bytes: Uint8Array): void {
+    this.#writeHeader(algorithm, compactAdvise, 0);
+    this.#stream.write(bytes);
+  }
+
   /** The indexes of all extents must follow. */
-  writeHeader(algorithm: CompressionAlgorithm, tailOffsetBytes: number | undefined): void {
-    const at = this.#claimHeader();
-    const { view } = this.#stream;
+  startFull(algorithm: CompressionAlgorithm, tailOffsetBytes: number | undefined): void {
     const advise = mapAdvise.bigCluster | (tailOffsetBytes === undefined ? 0 : mapAdvise.fragment);
-    view.setUint32(at + header.fragmentOffset, (tailOffsetBytes ?? 0) % uint32Range, true);
-    view.setUint16(at + header.advise, advise, true);
-    view.setUint8(at + header.algorithms, algorithm);
+    this.#writeHeader(algorithm, advise, (tailOffsetBytes ?? 0) % uint32Range);
     this.#stream.claim(mapGapSizeBytes);
   }
 
-  /** The extents of a chunk of `sizeBytes` whose first block is `block`. */
-  writeExtents(block: number, extentBlocks: Uint8Array, sizeBytes: number): void {
-    let address = block;
-    for (let at = 0; at < extentBlocks.length; at++) {
-      const storedBlocks = extentBlocks[at]!;
-      this.writeExtent(address, storedBlocks, contentBlocks(extentLength(sizeBytes, at)));
-      address += storedBlocks;
-    }
-  }
-
-  /** Raw where the extent has as many blocks as its content. */
-  writeExtent(block: number, storedBlocks: number, blocks: number): void {
-    if (storedBlocks === blocks) this.writePlain(block, blocks);
-    else this.#writeCluster(block, storedBlocks, blocks);
-  }
-
-  writePlain(block: number, blocks: number): void {
-    for (let at = 0; at < blocks; at++) this.#writeIndex(clusterType.plain, block + at);
+  writeExtent({ block, storedBlocks, blocks }: StoredExtent): void {
+    if (storedBlocks !== blocks) this.#writeCluster(block, storedBlocks, blocks);
+    else for (let at = 0; at < blocks; at++) this.#writeIndex(clusterType.plain, block + at);
   }
 
   /** The last extent of a file: a range of the packed inode that the header tells the rest of. */
@@ -100,6 +93,14 @@ export class ClusterMapWriter {
     const at = this.#stream.claim(clusterIndexSizeBytes);
     this.#stream.view.setUint16(at + index.type, type, true);
     this.#stream.view.setUint32(at + index.address, value, true);
+  }
+
+  #writeHeader(algorithm: CompressionAlgorithm, advise: number, fragmentOffset: number): void {
+    const at = this.#claimHeader();
+    const { view } = this.#stream;
+    view.setUint32(at + header.fragmentOffset, fragmentOffset, true);
+    view.setUint16(at + header.advise, advise, true);
+    view.setUint8(at + header.algorithms, algorithm);
   }
 
   #claimHeader(): number {

@@ -15,12 +15,15 @@ import {
   hasHole,
   indexMapBytes,
 } from "./chunk-map.ts";
-import { clusterMapBytes, fragmentMapBytes } from "./cluster-map.ts";
+import { clusterMapBytes, compactIndexStart, fragmentMapBytes } from "./cluster-map.ts";
+import { compactBlocksMax, encodeCompactIndex } from "./compact-index.ts";
+import { contentBlocks } from "./compression.ts";
 import type { ContentPlaces } from "./content-places.ts";
 import { directorySizeBytes } from "./directory-blocks.ts";
 import { blockMapEntrySizeBytes, blockSizeBytes, chunkFormat } from "./format.ts";
 import { type DataLayout, dataLayout } from "./format.ts";
 import type { InodeRef, InodeTable } from "./inode-table.ts";
+import { storedExtents } from "./stored-extents.ts";
 import { type ChunkedContent, holeChunk } from "./tree.ts";
 import type { TreeIndex } from "./tree-index.ts";
 
@@ -110,12 +113,37 @@ function planCompressed(
     const isLast = index === count - 1;
     storedBlocks += places.claim(chunkAt(content, index), chunkBytes, isLast);
   }
-  const isMember = places.packing?.bundleOffsetOf(chunkAt(content, 0)) !== undefined;
-  const isFragment = count === 1 && isMember;
-  const behindBytes = isFragment
-    ? fragmentMapBytes(headBytes)
-    : clusterMapBytes(headBytes, sizeBytes);
-  return { layout: dataLayout.compressedFull, behindBytes, dataBlocks: 0, union: storedBlocks };
+  const common = { dataBlocks: 0, union: storedBlocks };
+  const index = compactIndexOf(sizeBytes, content, headBytes, places);
+  if (index !== undefined) {
+    const behindBytes = fragmentMapBytes(headBytes) + index.length;
+    return { layout: dataLayout.compressedCompact, behindBytes, ...common };
+  }
+  const behindBytes =
+    count === 1 && isInBundle(content, places)
+      ? fragmentMapBytes(headBytes)
+      : clusterMapBytes(headBytes, sizeBytes);
+  return { layout: dataLayout.compressedFull, behindBytes, ...common };
+}
+
+/** Undefined for a file that has a full index, or is a fragment. */
+export function compactIndexOf(
+  sizeBytes: number,
+  content: ChunkedContent,
+  headBytes: number,
+  { packing, blockOf }: Pick<ContentPlaces, "packing" | "blockOf">,
+): Uint8Array | undefined {
+  const blocks = contentBlocks(sizeBytes);
+  if (packing === undefined || blocks > compactBlocksMax) return undefined;
+  if (isInBundle(content, { packing })) return undefined;
+  const extents = storedExtents(content, sizeBytes, packing, blockOf);
+  return encodeCompactIndex(compactIndexStart(headBytes), blocks, extents);
+}
+
+/** Whether its end is, or all of it. */
+function isInBundle(content: ChunkedContent, { packing }: Pick<ContentPlaces, "packing">): boolean {
+  const last = chunkAt(content, chunkCountOf(content) - 1);
+  return packing?.bundleOffsetOf(last) !== undefined;
 }
 
 function flat(union: number): ContentPlan {

@@ -9,6 +9,7 @@ import { bytesOf } from "../util/byte-string.ts";
 import { addressesOf, chunkAt, chunkCountOf, chunkLength } from "./chunk-map.ts";
 import { ClusterMapWriter } from "./cluster-map.ts";
 import { contentBlocks, type Packing } from "./compression.ts";
+import { compactIndexOf } from "./content-plan.ts";
 import {
   type DirectoryBlock,
   direntFileType,
@@ -18,8 +19,10 @@ import {
 import { blockMapEntrySizeBytes, blockSizeBytes, chunkFormat } from "./format.ts";
 import { chunkIndexField, chunkIndexSizeBytes, dataLayout } from "./format.ts";
 import type { ImageStream } from "./image-stream.ts";
+import { inodeSizeBytes } from "./inode-record.ts";
 import type { PackedPlan } from "./packed-plan.ts";
 import { type ImagePlan, layoutOf } from "./plan.ts";
+import { storedExtents } from "./stored-extents.ts";
 import type { ChunkedContent, ChunkRef } from "./tree.ts";
 import type { DirectoryIndex } from "./tree-index.ts";
 
@@ -29,14 +32,15 @@ export function emitBehind(plan: ImagePlan, stream: ImageStream, number: number)
   if (layout === dataLayout.flatInline) emitTail(plan, stream, number);
   else if (layout === dataLayout.chunkBased) emitBlockMap(plan, stream, number);
   else if (layout === dataLayout.compressedFull) emitClusterMap(plan, stream, number);
+  else if (layout === dataLayout.compressedCompact) emitCompactMap(plan, stream, number);
 }
 
 /** Writes the map of the packed inode. */
 export function emitPackedMap(plan: ImagePlan, packed: PackedPlan, stream: ImageStream): void {
   const map = new ClusterMapWriter(stream);
-  map.writeHeader(defined(plan.algorithm, "the algorithm of bundles"), undefined);
+  map.startFull(defined(plan.algorithm, "the algorithm of bundles"), undefined);
   for (const { block, storedBlocks, sizeBytes } of packed.bundles) {
-    map.writeExtent(block, storedBlocks, contentBlocks(sizeBytes));
+    map.writeExtent({ block, storedBlocks, blocks: contentBlocks(sizeBytes) });
   }
 }
 
@@ -129,17 +133,23 @@ function emitClusterMap(plan: ImagePlan, stream: ImageStream, number: number): v
     map.writeFragment(packedOffset);
     return;
   }
-  map.writeHeader(packing.algorithm, packedOffset);
-  for (let index = 0; index < count; index++) {
-    const chunk = chunkAt(content, index);
-    const chunkBytes = chunkLength(content, index, sizeBytes);
-    const extentBlocks = packing.extentBlocksOf(chunk);
-    const blocks = contentBlocks(chunkBytes);
-    const isTail = index === count - 1 && packedOffset !== undefined;
-    if (isTail) map.writeTail(packedOffset, blocks);
-    else if (extentBlocks === undefined) map.writePlain(plan.options.blockOf(chunk), blocks);
-    else map.writeExtents(plan.options.blockOf(chunk), extentBlocks, chunkBytes);
+  map.startFull(packing.algorithm, packedOffset);
+  for (const extent of storedExtents(content, sizeBytes, packing, plan.options.blockOf)) {
+    map.writeExtent(extent);
   }
+  if (packedOffset === undefined) return;
+  map.writeTail(packedOffset, contentBlocks(chunkLength(content, count - 1, sizeBytes)));
+}
+
+function emitCompactMap(plan: ImagePlan, stream: ImageStream, number: number): void {
+  const { content, sizeBytes } = chunkedFileOf(plan, number);
+  const { packing, blockOf } = plan.options;
+  const xattrs = plan.index.tree.inodes.xattrsOf(plan.index.inodes[number]!);
+  const headBytes =
+    inodeSizeBytes(plan.inodes.isExtended[number] === 1) + plan.xattrs.bodyBytes(xattrs);
+  const index = compactIndexOf(sizeBytes, content, headBytes, { packing, blockOf });
+  const { algorithm } = defined(packing, "the packing of a compressed file");
+  new ClusterMapWriter(stream).writeCompact(algorithm, defined(index, "the index as planned"));
 }
 
 /** Where in the packed inode a chunk lies; undefined for one that is in no bundle. */

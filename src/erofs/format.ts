@@ -134,7 +134,7 @@ export type DataLayout = (typeof dataLayout)[keyof typeof dataLayout];
 /** `z_erofs_map_header`, 8 bytes, at the next multiple of 8 behind a compressed inode. */
 export const mapHeaderSizeBytes = 8;
 export const mapAlignmentBytes = 8;
-/** Reserved, between header and index. */
+/** Reserved, between header and full index. */
 export const mapGapSizeBytes = 8;
 export const mapHeaderField = fieldOffsets("z_erofs_map_header", mapHeaderSizeBytes, [
   ["fragmentOffset", 4],
@@ -143,8 +143,12 @@ export const mapHeaderField = fieldOffsets("z_erofs_map_header", mapHeaderSizeBy
   ["clusterBits", 1],
 ]);
 export const mapAdvise = {
+  /** Most entries of a compact index have 2 bytes, not 4. */
+  compacted2Bytes: 0x1,
   /** Extents of the first algorithm may have several blocks. */
   bigCluster: 0x2,
+  /** The same for the second one; in a compact index both or none. */
+  bigCluster2: 0x4,
   /** The last extent is a range of the packed inode. */
   fragment: 0x20,
 } as const;
@@ -168,6 +172,9 @@ export const clusterType = {
 } as const;
 /** In the first distance of the first `rest` of an extent: it is the number of stored blocks. */
 export const storedBlocksFlag = 0x800;
+/** All bits of a compact index that is ours. */
+export const compactAdvise =
+  mapAdvise.compacted2Bytes | mapAdvise.bigCluster | mapAdvise.bigCluster2;
 
 /** Each configuration is 2 bytes of length and 6 bytes of content. */
 export const compressionConfigSizeBytes = 8;

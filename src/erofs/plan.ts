@@ -80,6 +80,7 @@ export interface ImagePlan {
   readonly blocks: number;
 }
 
+const compressedLayouts = [dataLayout.compressedFull, dataLayout.compressedCompact];
 /** Slot 0 stays free: the root would be inode number 0, which readdir(3) skips. */
 const firstSlot = 1;
 /** `extra_devices` is 16 bits. */
@@ -110,7 +111,7 @@ export function planImage(tree: FileTree, options: PlanOptions): ImagePlan {
     options,
   );
 
-  const isCompressed = inodes.layouts.includes(dataLayout.compressedFull);
+  const isCompressed = compressedLayouts.some((layout) => inodes.layouts.includes(layout));
   const algorithm = isCompressed ? options.packing?.algorithm : undefined;
   const headBytes = deviceTableOffsetOf(algorithm) + options.devices.length * deviceSlotSizeBytes;
   const xattrBlock = blocksOf(headBytes);

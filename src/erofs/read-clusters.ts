@@ -6,12 +6,14 @@
  */
 import { FormatError } from "../errors.ts";
 import { alignUp } from "../util/bytes.ts";
+import { compactBlocksMax, compactIndexBytes, decodeCompactIndex } from "./compact-index.ts";
 import { contentBlocks, extentBytesMax } from "./compression.ts";
 import {
   blockSizeBytes,
   clusterIndexField as index,
   clusterIndexSizeBytes,
   clusterType,
+  compactAdvise,
   mapAdvise,
   mapAlignmentBytes,
   mapGapSizeBytes,
@@ -23,8 +25,44 @@ import {
 import type { ErofsImage } from "./open-image.ts";
 import type { Extent } from "./read-content.ts";
 import { type ImageInode, readInode } from "./read-inode.ts";
+import type { StoredExtent } from "./stored-extents.ts";
 
 const extentBlocksMax = extentBytesMax / blockSizeBytes;
+
+/** The same of a file that has a compact index. */
+export function* compactExtents(image: ErofsImage, inode: ImageInode): Generator<Extent, void> {
+  const mapOffset = alignUp(inode.xattrOffsetBytes + inode.xattrSizeBytes, mapAlignmentBytes);
+  const view = image.bytes.view("EROFS cluster map", mapOffset, mapHeaderSizeBytes);
+  const isKnown =
+    view.getUint32(header.fragmentOffset, true) === 0 &&
+    view.getUint16(header.advise, true) === compactAdvise &&
+    view.getUint8(header.algorithms) === image.superblock.algorithm &&
+    view.getUint8(header.clusterBits) === 0;
+  const blocks = contentBlocks(inode.sizeBytes);
+  if (!isKnown || blocks > compactBlocksMax) throw malformed(inode, "an index of unknown form");
+  const start = mapOffset + mapHeaderSizeBytes;
+  const bytes = image.bytes.take("EROFS index", start, compactIndexBytes(start, blocks));
+  const extents = decodeCompactIndex(bytes, start, blocks);
+  if (extents === undefined) throw malformed(inode, "an index that contradicts itself");
+  for (let first = 0, at = 0; first < extents.length;) {
+    const { block, storedBlocks, blocks: count } = extents[first]!;
+    if (storedBlocks !== count) {
+      yield extentAt(image, inode, at, count, { kind: "compressed", block, storedBlocks });
+      first += 1;
+      at += count;
+      continue;
+    }
+    let run = 1;
+    while (isRawAt(extents[first + run], block + run)) run += 1;
+    yield extentAt(image, inode, at, run, { kind: "blocks", block });
+    first += run;
+    at += run;
+  }
+}
+
+function isRawAt(extent: StoredExtent | undefined, block: number): boolean {
+  return extent?.block === block && extent.storedBlocks === extent.blocks;
+}
 
 /** All of the file in order: compressed extents, runs of raw blocks, and at the end a fragment. */
 export function* clusterExtents(image: ErofsImage, inode: ImageInode): Generator<Extent, void> {
@@ -68,7 +106,7 @@ class ClusterReader {
       const entry = this.#entry(at);
       if (entry.type === clusterType.plain) {
         const count = this.#countRun(at, entry.value);
-        yield this.#extent(at, count, { kind: "blocks", block: entry.value }, count);
+        yield extentAt(this.#image, this.#inode, at, count, { kind: "blocks", block: entry.value });
         at += count;
       } else if (entry.type === clusterType.head) {
         const { count, storedBlocks } = this.#readCluster(at);
@@ -77,32 +115,13 @@ class ClusterReader {
           yield fragment(this.#image, this.#inode, at * blockSizeBytes, packedOffset);
         } else {
           const where = { kind: "compressed", block: entry.value, storedBlocks } as const;
-          yield this.#extent(at, count, where, storedBlocks);
+          yield extentAt(this.#image, this.#inode, at, count, where);
         }
         at += count;
       } else {
         throw malformed(this.#inode, `block ${at} belongs to no extent`);
       }
     }
-  }
-
-  #extent(
-    at: number,
-    count: number,
-    where:
-      | { kind: "blocks"; block: number }
-      | { kind: "compressed"; block: number; storedBlocks: number },
-    storedBlocks: number,
-  ): Extent {
-    const fileOffsetBytes = at * blockSizeBytes;
-    const lengthBytes = Math.min(count * blockSizeBytes, this.#inode.sizeBytes - fileOffsetBytes);
-    if (where.kind === "compressed" && (storedBlocks === 0 || storedBlocks >= count)) {
-      throw malformed(this.#inode, `${count} blocks are compressed to ${storedBlocks}`);
-    }
-    if (!this.#image.deviceMap.holds(where.block, storedBlocks)) {
-      throw malformed(this.#inode, `${storedBlocks} blocks at ${where.block} lie in no device`);
-    }
-    return { ...where, fileOffsetBytes, lengthBytes };
   }
 
   /** Raw blocks that follow each other, from `first` on. */
@@ -141,6 +160,31 @@ class ClusterReader {
     }
     return { type: view.getUint16(index.type, true), value: view.getUint32(index.address, true) };
   }
+}
+
+type Where =
+  | { readonly kind: "blocks"; readonly block: number }
+  | { readonly kind: "compressed"; readonly block: number; readonly storedBlocks: number };
+
+/** `count` blocks of content from block `at` on. */
+function extentAt(
+  image: ErofsImage,
+  inode: ImageInode,
+  at: number,
+  count: number,
+  where: Where,
+): Extent {
+  const fileOffsetBytes = at * blockSizeBytes;
+  const lengthBytes = Math.min(count * blockSizeBytes, inode.sizeBytes - fileOffsetBytes);
+  const storedBlocks = where.kind === "compressed" ? where.storedBlocks : count;
+  const isShorter = storedBlocks > 0 && storedBlocks < count && count <= extentBlocksMax;
+  if (where.kind === "compressed" && !isShorter) {
+    throw malformed(inode, `${count} blocks are compressed to ${storedBlocks}`);
+  }
+  if (!image.deviceMap.holds(where.block, storedBlocks)) {
+    throw malformed(inode, `${storedBlocks} blocks at ${where.block} lie in no device`);
+  }
+  return { ...where, fileOffsetBytes, lengthBytes };
 }
 
 function fragment(

@@ -17,7 +17,7 @@ import {
   holeAddress,
 } from "./format.ts";
 import type { ErofsImage } from "./open-image.ts";
-import { clusterExtents } from "./read-clusters.ts";
+import { clusterExtents, compactExtents } from "./read-clusters.ts";
 import { type ImageInode, isOfType } from "./read-inode.ts";
 
 interface ExtentRange {
@@ -46,6 +46,7 @@ export function* extentsOf(image: ErofsImage, inode: ImageInode): Generator<Exte
   if (inode.sizeBytes === 0 || isSpecial(inode)) return;
   if (inode.layout === dataLayout.chunkBased) yield* chunkExtents(image, inode);
   else if (inode.layout === dataLayout.compressedFull) yield* clusterExtents(image, inode);
+  else if (inode.layout === dataLayout.compressedCompact) yield* compactExtents(image, inode);
   else yield* flatExtents(image, inode);
 }
 

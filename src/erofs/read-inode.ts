@@ -32,11 +32,13 @@ const readableLayouts: ReadonlySet<number> = new Set([
   dataLayout.flatPlain,
   dataLayout.compressedFull,
   dataLayout.flatInline,
+  dataLayout.compressedCompact,
   dataLayout.chunkBased,
 ]);
 /** The layouts of regular files alone. */
 const fileLayouts: ReadonlySet<number> = new Set([
   dataLayout.compressedFull,
+  dataLayout.compressedCompact,
   dataLayout.chunkBased,
 ]);
 const knownTypes: ReadonlySet<number> = new Set(

@@ -9,18 +9,11 @@ import type { ByteStore } from "../erofs/inode-table.ts";
 import { holeChunk, type FileContent } from "../erofs/tree.ts";
 import { chunkUse, type ChunkSink } from "../store/chunk-sink.ts";
 import { defined } from "../util/assert.ts";
-import { KiB } from "../util/bytes.ts";
 
 /** 16 Mi chunks: 64 TiB of 4 MiB chunks. Bounds the memory a sparse file can ask for. */
 export const chunksPerFileMax = 2 ** 24;
-/**
- * Content up to this size stays in the image's metadata, where a pack would spend a whole block:
- * cheaper on disk as long as fewer than eight layers of the node hold the same file.
- */
-const inlineBytesMax = KiB / 2;
-
 export interface ContentOptions {
-  readonly sink: Pick<ChunkSink, "space" | "put" | "recount">;
+  readonly sink: Pick<ChunkSink, "space" | "put" | "recount" | "inlineBytesMax">;
   readonly chunkBytes: number;
   /** Keeps the content that goes into the image; in memory, if it is left out. */
   readonly inline?: ByteStore | undefined;
@@ -48,7 +41,7 @@ export async function storeContent(
   sizeBytes: number,
   { sink, chunkBytes }: ContentOptions,
 ): Promise<StoredContent> {
-  if (sizeBytes <= inlineBytesMax) return readInline(source, sizeBytes);
+  if (sizeBytes <= sink.inlineBytesMax) return readInline(source, sizeBytes);
   const count = Math.ceil(sizeBytes / chunkBytes);
   if (count > chunksPerFileMax) {
     throw new AppError("resource_exhausted", `A file of ${sizeBytes} bytes has too many chunks`);

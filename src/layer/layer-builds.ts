@@ -46,6 +46,8 @@ export interface LayerBuildsOptions {
   readonly protect: (layerId: number) => void;
   /** Content was found lost: there may be something to store anew. */
   readonly onOutdated: () => void;
+  /** Nothing is built any more, for now. */
+  readonly onIdle: () => void;
   readonly log: Logger;
 }
 
@@ -83,6 +85,7 @@ export class LayerBuilds {
     } finally {
       this.counts.running -= 1;
       this.counts.seconds += (performance.now() - startMs) / 1000;
+      if (this.counts.running === 0) this.#options.onIdle();
     }
   }
 

@@ -41,6 +41,8 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
   readonly moveSnapshots: (from: number, to: number) => Promise<void>;
   readonly findBlob: (key: BlobKey) => KnownLayer | undefined;
   readonly findLazy: (key: BlobKey) => LazyLayerRow | undefined;
+  /** Nothing is built any more, for now. */
+  readonly onIdle: () => void;
 }
 
 /** Layers that are claimed side by side where one is; the pool may have fewer threads. */

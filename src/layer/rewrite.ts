@@ -26,7 +26,7 @@ import { decodeDeviceNumber } from "../erofs/inode-record.ts";
 import { FileTree } from "../erofs/file-tree.ts";
 import type { InodeRef } from "../erofs/inode-table.ts";
 import { holeChunk, type ChunkRef, type FileContent, type Inode } from "../erofs/tree.ts";
-import { effectiveCodec } from "../store/chunk-sink.ts";
+import { chunkUse, effectiveCodec } from "../store/chunk-sink.ts";
 import { findLayer, imageIdentity, type ChunkRow } from "../store/index-database.ts";
 import { contentIndex, type FilePiece, openImageFile, PieceReader } from "../store/layer-files.ts";
 import { LazyContent } from "../store/lazy-content.ts";
@@ -204,11 +204,7 @@ class TreeRewriter {
     const pieces = this.#lazyPiecesOf(path, inode);
     if (pieces !== undefined) return this.#storeAnew(pieces, sizeBytes);
     const shape = shapeOf(this.#pieces.piecesOf(inode, path), sizeBytes);
-    if (shape === "inline") {
-      this.#contentBytes += sizeBytes;
-      const bytes = readOwnContent(this.#options.image, inode, 0, sizeBytes);
-      return { kind: "inline", bytes };
-    }
+    if (shape === "inline") return await this.#smallContentOf(inode);
     const { chunkSizeBytes } = shape;
     const count = Math.ceil(sizeBytes / chunkSizeBytes);
     const use = usesOf(shape, count);
@@ -237,6 +233,18 @@ class TreeRewriter {
     const { content, contentBytes } = await storeContent(source, sizeBytes, { sink, chunkBytes });
     this.#contentBytes += contentBytes;
     return content;
+  }
+
+  /** Content that the image holds itself; some of that is a chunk where new content is bundled. */
+  async #smallContentOf(inode: ImageInode): Promise<FileContent> {
+    const { image, sink } = this.#options;
+    const { sizeBytes } = inode;
+    const bytes = readOwnContent(image, inode, 0, sizeBytes);
+    this.#contentBytes += sizeBytes;
+    if (sizeBytes <= sink.inlineBytesMax) return { kind: "inline", bytes };
+    (await sink.space(sizeBytes)).set(bytes);
+    const chunks = sink.put(sizeBytes, chunkUse.whole);
+    return { kind: "chunks", chunkSizeBytes: blockBytes, chunks };
   }
 
   async #store(chunk: ChunkRow, use: ReturnType<typeof usesOf>): Promise<ChunkRef> {

@@ -16,10 +16,13 @@ import { type ChunkUse, isZero } from "../store/chunk-sink.ts";
 import { storageError } from "../store/pack-writer.ts";
 import type { StorePaths } from "../store/paths.ts";
 import { assert, defined } from "../util/assert.ts";
-import { MiB } from "../util/bytes.ts";
+import { KiB, MiB } from "../util/bytes.ts";
 
 /** Content of small files is written and read together. */
 const bufferBytesMin = 4 * MiB;
+
+/** Content up to this size needs no place in the file. */
+const inlineBytesMax = KiB / 2;
 
 /** A part of a file; its bytes are the caller's. */
 export interface ContentPiece {
@@ -51,6 +54,7 @@ export class ContentSpool implements Disposable {
     space: (sizeBytes) => Promise.resolve(this.#space(sizeBytes)),
     put: (sizeBytes, use) => this.#put(sizeBytes, use),
     recount: () => undefined,
+    inlineBytesMax,
   };
 
   [Symbol.dispose](): void {

@@ -8,10 +8,14 @@
  *
  * @module
  */
-import { mkdirSync, readdirSync, type Stats } from "node:fs";
-import { chmod, chown, mkdir, open, readdir, stat } from "node:fs/promises";
+import { closeSync, fsync, mkdirSync, openSync, readdirSync, type Stats } from "node:fs";
+import { chmod, chown, mkdir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import { SyscallError } from "../../ffi/errno.ts";
+import { spreadSubdirectories } from "../../ffi/inode-flags.ts";
 import { AppError } from "../errors.ts";
+import { settled } from "../util/settled.ts";
 import type { SnapshotKind, TreeWorker } from "./contract.ts";
 
 /** As containerd's overlay snapshotter: the root folder, a layer's root, overlayfs's folder. */
@@ -19,6 +23,8 @@ const rootMode = 0o700;
 const upperMode = 0o755;
 const workMode = 0o711;
 const permissionBits = 0o7777;
+
+const fsyncAsync = promisify(fsync);
 
 /** Separators of overlayfs's mount options, which a path in them cannot hold. */
 const optionSeparators = /[,:\\]/;
@@ -37,6 +43,7 @@ export class SnapshotDirectories {
     }
     this.path = join(root, "snapshots");
     mkdirSync(this.path, { recursive: true, mode: rootMode });
+    spread(this.path);
   }
 
   upper(id: number): string {
@@ -55,20 +62,16 @@ export class SnapshotDirectories {
    * Makes the directory of a snapshot. The root of a layer hides that of the parent, so it gets
    * the parent's owner, group and permissions.
    *
+   * A container that starts waits for this, so that what can be done at once is.
+   *
    * @param parent the root directory of the parent, as it is mounted
    */
   async create(id: number, kind: SnapshotKind, parent: string | undefined): Promise<void> {
     await mkdir(join(this.path, String(id)), { mode: rootMode });
-    const upper = this.upper(id);
-    await mkdir(upper);
-    const status = parent === undefined ? undefined : await stat(parent);
-    // Owner first: chown(2) clears setuid and setgid.
-    if (status !== undefined) await chown(upper, status.uid, status.gid);
-    // Set apart from mkdir, whose mode the umask cuts.
-    await chmod(upper, status === undefined ? upperMode : status.mode & permissionBits);
-    if (kind !== "active") return;
-    await mkdir(this.work(id));
-    await chmod(this.work(id), workMode);
+    await settled([
+      makeUpper(this.upper(id), parent),
+      kind === "active" && makeDirectory(this.work(id), workMode),
+    ]);
   }
 
   /** Owner and permissions of the directory of a layer that is kept as one. */
@@ -102,16 +105,45 @@ export class SnapshotDirectories {
   }
 }
 
+/**
+ * Containers have nothing to do with each other, so their files need not lie together. Without a
+ * journal ext4 keeps the inodes of deleted files back for minutes, and looks at all of those in the
+ * block group for each new file (recently_deleted() in fs/ext4/ialloc.c): a container that makes
+ * many files would wait for what the ones before it have deleted.
+ */
+function spread(path: string): void {
+  try {
+    spreadSubdirectories(path);
+  } catch (error) {
+    // Other file systems have no such flag, and need none.
+    if (!(error instanceof SyscallError)) throw error;
+  }
+}
+
+async function makeUpper(path: string, parent: string | undefined): Promise<void> {
+  const [status] = await settled([parent === undefined ? undefined : stat(parent), mkdir(path)]);
+  // Owner first: chown(2) clears setuid and setgid.
+  if (status !== undefined) await chown(path, status.uid, status.gid);
+  await chmod(path, status === undefined ? upperMode : status.mode & permissionBits);
+}
+
+async function makeDirectory(path: string, mode: number): Promise<void> {
+  await mkdir(path);
+  // Set apart from mkdir, whose mode the umask cuts.
+  await chmod(path, mode);
+}
+
 /** The id a name in the folder stands for. */
 export function idOfDirectory(name: string): number | undefined {
   return /^[1-9]\d{0,14}$/.test(name) ? Number(name) : undefined;
 }
 
+/** @param path of a directory that was just used: the kernel knows it without asking the disk */
 async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, "r");
+  const fd = openSync(path, "r");
   try {
-    await handle.sync();
+    await fsyncAsync(fd);
   } finally {
-    await handle.close();
+    closeSync(fd);
   }
 }

@@ -34,6 +34,12 @@ const stagingBytesMin = 4 * MiB;
 const stagingBuffersMax = 3;
 /** With smaller chunks each would be its own extent: what compression saves is lost to blocks. */
 const compressedChunkBytesMin = 2 * bundledBytesMax;
+/**
+ * Content up to this size is better off in the image's metadata than in the store. In a pack it
+ * would have a whole block: the limit is cheaper on disk as long as fewer than eight layers of the
+ * node hold the same file. In a bundle it is compressed, and costs a row in the index.
+ */
+const inlineBytesMax = { raw: KiB / 2, bundled: KiB / 8 } as const;
 const sha256Bytes = 32;
 const zeros = Buffer.alloc(64 * KiB);
 
@@ -118,6 +124,11 @@ export class ChunkSink implements AsyncDisposable {
     this.#codec = effectiveCodec(codec, chunkBytesMax);
     this.#queue = new WriteQueue(writer, reserve);
     this.#staging = Buffer.alloc(Math.max(stagingBytesMin, chunkBytesMax));
+  }
+
+  /** Content up to this size is not worth a chunk. */
+  get inlineBytesMax(): number {
+    return this.#codec === undefined ? inlineBytesMax.raw : inlineBytesMax.bundled;
   }
 
   /** Room for a chunk of this size; fill it, then call `put`. Waits while staged chunks go out. */

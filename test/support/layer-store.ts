@@ -68,6 +68,7 @@ export class TestLayerStore implements AsyncDisposable {
         layerIds.flatMap((layerId) => lazyPackOfLayer(index, layerId)?.pack ?? []),
       letGoOfPacks: (packIds) => this.neighbours.letGoOfPacks(packIds),
       onOutdated: () => undefined,
+      onIdle: () => undefined,
       log: this.log,
     });
   }

@@ -7,6 +7,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { type Image, type LayerBlob, makeImage } from "../../../test/support/image/oci.ts";
+import { settled } from "../../../src/util/settled.ts";
 import { ensurePackages } from "../../lib/apt.ts";
 import { ensureCached } from "../../lib/cached.ts";
 import { say, seconds } from "../../lib/project.ts";
@@ -91,12 +92,6 @@ class LayerBuilder {
 
 async function removeScratch({ root, work, debs }: LayerFolders): Promise<void> {
   for (const path of [root, work, debs]) await rm(path, { recursive: true, force: true });
-}
-
-/** Like `Promise.all`, but nothing goes on any more when it rejects. */
-async function settled<T>(promises: readonly Promise<T>[]): Promise<T[]> {
-  await Promise.allSettled(promises);
-  return Promise.all(promises);
 }
 
 async function buildSet(set: ImageSet, layout: string): Promise<void> {

@@ -18,6 +18,8 @@ export class MemorySink {
     return this.chunks.length - 1;
   }
 
+  readonly inlineBytesMax = 512;
+
   recount(): void {}
 
   /** The whole content of a file, in pieces. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { FormatError } from "../../../src/errors.ts";
 import { type CompressionAlgorithm, compressionAlgorithm } from "../../../src/erofs/compression.ts";
 import { decodeExtent, encodeExtent, type ExtentCodec } from "../../../src/erofs/extent-codec.ts";
-import { incompatFeature, superblockOffset } from "../../../src/erofs/format.ts";
+import { dataLayout, incompatFeature, superblockOffset } from "../../../src/erofs/format.ts";
 import {
   type ErofsImage,
   type Extent,
@@ -12,6 +12,7 @@ import {
   walkImage,
 } from "../../../src/erofs/read.ts";
 import { holeChunk } from "../../../src/erofs/tree.ts";
+import { byteStringOfText } from "../../../src/util/byte-string.ts";
 import { KiB } from "../../../src/util/bytes.ts";
 import { PackedContent } from "../../support/packed-content.ts";
 import { randomBytes } from "../../support/random.ts";
@@ -128,6 +129,17 @@ describe("emitImage()", () => {
     const image = imageOf(root, content.options());
     expect(image.equals(imageOf(root, plain))).toBe(true);
     expect(openBytes(image).superblock.algorithm).toBeUndefined();
+  });
+
+  test("gives a compact index to what lies in a row, a full one to the rest", async () => {
+    const { root, content } = await makeSample(zstd);
+    const image = openBytes(imageOf(root, content.options()));
+    const layouts = new Map([...walkImage(image)].map(({ path, inode }) => [path, inode.layout]));
+    const [compact, full] = [dataLayout.compressedCompact, dataLayout.compressedFull];
+    const layoutOf = (path: string) => layouts.get(byteStringOfText(path));
+    expect(["/compressed", "/mixed"].map(layoutOf)).toEqual([compact, compact]);
+    const others = ["/plain-then-compressed", "/tail", "/small-0"];
+    expect(others.map(layoutOf)).toEqual([full, full, full]);
   });
 
   test("refuses holes beside compressed chunks, and fragments in the middle", async () => {
