@@ -48,6 +48,9 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
   readonly onIdle: () => void;
 }
 
+/** Layers that are claimed side by side where one is; the pool may have fewer threads. */
+const expectedClaims = 2;
+
 /** A claimed layer, and how it came out. */
 export interface BuiltClaim extends ClaimedLayer {
   /** What was found of its content when it was built; undefined where it was there already. */
@@ -150,11 +153,13 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
     );
   }
 
-  /** Starts a thread, which takes as long as to fetch a table. */
+  /** Starts threads, which takes as long as to fetch a table; most images have several layers. */
   expectClaim(): void {
-    const started = this.#options.claimers?.use(() => Promise.resolve());
-    // A failure is that of the claim, and told there.
-    started?.catch(() => undefined);
+    for (let count = 0; count < expectedClaims; count++) {
+      const started = this.#options.claimers?.use(() => Promise.resolve());
+      // A failure is that of the claim, and told there.
+      started?.catch(() => undefined);
+    }
   }
 
   /**
