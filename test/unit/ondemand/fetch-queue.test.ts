@@ -107,7 +107,7 @@ describe("FetchQueue", () => {
     await using scene = new Scene({ background: "on" });
     const pack = scene.pack(512);
     scene.clock.advance(10_000);
-    scene.queue.prefetch(pack, [{ first: 4, end: 5 }]);
+    scene.queue.prefetch(pack, rankedRuns([{ first: 4, end: 5 }], "request", 0));
     scene.queue.postpone(pack);
     expect(scene.take()).toEqual([]);
     scene.demand("read", pack, 9, 10);
