@@ -30,25 +30,21 @@ describe.each(["fuse", "fanotify"] as const)("dedupd with %s", (backend) => {
   }, 300_000);
 });
 
-/** Far longer than a mood of the registry lasts. */
-const hungMs = 20_000;
-
-/** The adversary goes on until it is found. */
-const found: readonly (readonly [Fault, RegExp])[] = [
-  ["answer-before-write", /wrong reads/],
-  ["skip-verification", /wrong reads/],
-  ["forget-mark", /wrong reads/],
-  ["forget-orphans", /hangs/],
-];
+/**
+ * The adversary goes on until it is found. What "forget-orphans" does wrong is put right, in most
+ * cases, by the next event with the number of the forgotten one; it is found each time by
+ * ondemand/fanotify-life.test.ts.
+ */
+const found: readonly Fault[] = ["answer-before-write", "skip-verification", "forget-mark"];
 
 describe("the torture", () => {
   test.each(found)(
     "finds a dedupd that does this: %s",
-    async (fault, problem) => {
+    async (fault) => {
       using folder = scratchFolder("torture");
-      const options = { backend: "fanotify", seed, fault, hungMs, isOver: isHopeless } as const;
+      const options = { backend: "fanotify", seed, fault, isOver: isHopeless } as const;
       const { reads } = await torture(folder.path, options);
-      expect(reads.problems.join("\n")).toMatch(problem);
+      expect(reads.problems.join("\n")).toMatch(/wrong reads/);
     },
     300_000,
   );
