@@ -14,7 +14,9 @@ const post = (message: ServerMessage): void => self.postMessage(message);
 
 self.addEventListener("message", (event: MessageEvent<ServerOptions>) => {
   try {
-    new FuseServer(event.data, post).run();
+    const server = new FuseServer(event.data, post);
+    post({ kind: "ready" });
+    server.run();
     post({ kind: "ended" });
   } catch (error) {
     post({ kind: "ended", reason: describeError(error) });

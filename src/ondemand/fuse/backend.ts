@@ -78,6 +78,7 @@ class FuseBackend implements LazyBackend {
       return path;
     }
     const exposed = join(this.#channel.mountPoint, nameOfPack(packId));
+    await this.#servers.ready;
     await assertServed(exposed);
     return exposed;
   }
