@@ -13,8 +13,8 @@ import { ensurePackages } from "./lib/apt.ts";
 import { ensureForky } from "./lib/forky.ts";
 import { findLeftovers, releaseBelow } from "./lib/leftovers.ts";
 import { say, seconds } from "./lib/project.ts";
-import type { TestResult } from "./lib/results.ts";
-import { type Stage, result, stages } from "./lib/stages.ts";
+import { type TestResult, result } from "./lib/results.ts";
+import { type Stage, stages } from "./lib/stages.ts";
 import { runInScratch } from "./lib/scratch-run.ts";
 
 const packages = [

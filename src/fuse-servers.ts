@@ -12,9 +12,7 @@ import { cancel, isCancelled, makeCancelFlag } from "./util/cancel-flag.ts";
 
 /** What comes from a thread; `reason` where it died. */
 export type ServerMessage =
-  | PassedRequest
-  | { readonly kind: "ready" }
-  | { readonly kind: "ended"; readonly reason?: string };
+  PassedRequest | { readonly kind: "ready" } | { readonly kind: "ended"; readonly reason?: string };
 
 export interface FuseServersOptions extends Omit<ServerOptions, "stopFlag"> {
   readonly threads: number;
@@ -42,8 +40,8 @@ export class FuseServers {
   }
 
   /**
-   * When every thread answers, or one has died. The runtime loads them with the same few threads that
-   * wait for its file system calls: who asks the file system before this may keep it from starting.
+   * When every thread answers, or one has died. The runtime loads them with the same few threads
+   * that wait for its file system calls: who asks the file system before may keep it from starting.
    */
   get ready(): Promise<void> {
     return this.#allReady.promise;

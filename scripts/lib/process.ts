@@ -109,10 +109,15 @@ export async function timeUntilLine(command: readonly string[], line: string): P
   throw new CommandError(command, exitCode, output + (await errors));
 }
 
+export interface AttachedOptions extends Omit<CommandOptions, "stdin"> {
+  /** The command and its children are killed after this time. Default: never. */
+  readonly timeoutMs?: number;
+}
+
 /** Runs a command with the terminal of this process; resolves with its exit code. */
 export async function runAttached(
   command: readonly string[],
-  options: Omit<CommandOptions, "stdin"> = {},
+  options: AttachedOptions = {},
 ): Promise<number> {
   const child = Bun.spawn([...command], {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -121,7 +126,13 @@ export async function runAttached(
     detached: true,
   });
   groups.add(child.pid);
+  const { timeoutMs } = options;
+  const timer =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => killGroup(child.pid, "SIGKILL"), timeoutMs);
   const exitCode = await child.exited;
+  clearTimeout(timer);
   groups.delete(child.pid);
   return exitCode;
 }

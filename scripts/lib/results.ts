@@ -12,6 +12,12 @@ export interface TestResult {
   readonly durationMs: number;
 }
 
+/** The outcome of something that is a test only for us. */
+export function result(name: string, passed: boolean, startMs: number): TestResult {
+  const durationMs = performance.now() - startMs;
+  return { name, outcome: passed ? "passed" : "failed", durationMs };
+}
+
 const entities: Readonly<Record<string, string>> = {
   "&lt;": "<",
   "&gt;": ">",

@@ -3,55 +3,17 @@
  *
  * @module
  */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { runSuite } from "../../test/conformance/suite.ts";
 import { checkSource } from "../ok.ts";
-import { runAttached } from "./process.ts";
-import { projectFolder, say } from "./project.ts";
-import { type TestResult, parseGoTest, parseJunit } from "./results.ts";
+import { runTestFiles, runTestFolder } from "./bun-tests.ts";
+import { say } from "./project.ts";
+import { type TestResult, parseGoTest, result } from "./results.ts";
 
 export interface Stage {
   readonly name: string;
   /** Needs dist/dedup-snapshotter. */
   readonly usesBinary: boolean;
   run(scratch: string): Promise<TestResult[]>;
-}
-
-/** A test that hangs ends here; the slowest one takes seconds, on a loaded machine a minute. */
-const testTimeoutMs = 180_000;
-
-/** The outcome of something that is a test only for us. */
-export function result(name: string, passed: boolean, startMs: number): TestResult {
-  const durationMs = performance.now() - startMs;
-  return { name, outcome: passed ? "passed" : "failed", durationMs };
-}
-
-/** Runs the tests of a folder with Bun; a file that does not load counts as a failed test. */
-function bunStage(name: string, usesBinary: boolean): Stage {
-  return {
-    name,
-    usesBinary,
-    async run(scratch) {
-      const startMs = performance.now();
-      const report = join(scratch, `${name}.xml`);
-      const exitCode = await runAttached(
-        [
-          "bun",
-          "test",
-          `test/${name}`,
-          `--timeout=${testTimeoutMs}`,
-          "--reporter=junit",
-          `--reporter-outfile=${report}`,
-        ],
-        { cwd: projectFolder },
-      );
-      const results = existsSync(report) ? parseJunit(await Bun.file(report).text()) : [];
-      const isExplained = results.some(({ outcome }) => outcome === "failed");
-      if (exitCode === 0 || isExplained) return results;
-      return [...results, result(`${name}: bun test exited with ${exitCode}`, false, startMs)];
-    },
-  };
 }
 
 function conformanceStage(method: "file" | "loop"): Stage {
@@ -87,9 +49,17 @@ export const stages: readonly Stage[] = [
         durationMs,
       })),
   },
-  bunStage("unit", false),
-  bunStage("integration", true),
+  { name: "unit", usesBinary: false, run: (scratch) => runTestFolder("test/unit", scratch) },
+  {
+    name: "integration",
+    usesBinary: true,
+    run: (scratch) => runTestFiles("test/integration", scratch),
+  },
   conformanceStage("file"),
   conformanceStage("loop"),
-  bunStage("e2e", true),
+  {
+    name: "e2e",
+    usesBinary: true,
+    run: (scratch) => runTestFiles("test/e2e", scratch),
+  },
 ];
