@@ -43,7 +43,7 @@ export interface OnDemandOptions {
   /** The process cannot go on; the next one recovers. */
   readonly onCrash: (error: AppError) => void;
   /** Default: the registries as the node is configured for them. */
-  readonly client?: Pick<RegistryClient, "blobRange">;
+  readonly client?: Pick<RegistryClient, "blobRange" | "blobParts">;
 }
 
 export class OnDemandServer implements DedupdControl {

@@ -9,7 +9,7 @@ import type { Calls, Target } from "./calls.ts";
 import type { BlobDescriptor, CallOptions, RangeOptions, Reference } from "./contract.ts";
 import type { RegistryHost } from "./hosts.ts";
 import type { HttpAnswer } from "./http.ts";
-import { continuationsMax, rangeBytesMax } from "./limits.ts";
+import { continuationsMax, partBytes, rangeBytesMax } from "./limits.ts";
 import { rangeHeader, rangePieces, type ByteRange } from "./range.ts";
 import { RegistryError, toRegistryError, type Subject } from "./registry-error.ts";
 
@@ -52,18 +52,24 @@ export class Blobs {
     checkDigest(digest);
     checkRange(range);
     if (range.lengthBytes === 0) return new Uint8Array(0);
-    const attempt = async ({ send, subject }: Target) => {
-      const headers = [rangeHeader(range)];
-      const answer = await send({ method: "GET", target: `blobs/${digest}`, headers });
-      const bytes = Buffer.allocUnsafeSlow(range.lengthBytes);
-      let at = 0;
-      for await (const piece of rangePieces(answer, range, subject)) {
-        bytes.set(piece, at);
-        at += piece.length;
-      }
-      await check?.(bytes, subject.host);
+    const attempt = async (target: Target) => {
+      const bytes = await readRange(target, digest, range);
+      await check?.(bytes, target.subject.host);
       return bytes;
     };
+    return this.#calls.ask(reference, digest, "pull", attempt, options);
+  }
+
+  /** Part by part of one server, all of them again of the next. */
+  async parts<T>(
+    reference: Reference,
+    digest: string,
+    range: ByteRange,
+    use: (parts: AsyncIterable<Uint8Array>, host: string) => Promise<T>,
+    options: CallOptions,
+  ): Promise<T> {
+    checkDigest(digest);
+    const attempt = (target: Target) => use(partsOf(target, digest, range), target.subject.host);
     return this.#calls.ask(reference, digest, "pull", attempt, options);
   }
 
@@ -109,6 +115,33 @@ export class Blobs {
     };
     return this.#calls.ask(reference, digest, "pull", attempt, options);
   }
+}
+
+async function* partsOf(
+  target: Target,
+  digest: string,
+  { offsetBytes, lengthBytes }: ByteRange,
+): AsyncGenerator<Uint8Array, void> {
+  for (let at = 0; at < lengthBytes; at += partBytes) {
+    const part = Math.min(partBytes, lengthBytes - at);
+    yield await readRange(target, digest, { offsetBytes: offsetBytes + at, lengthBytes: part });
+  }
+}
+
+async function readRange(
+  { send, subject }: Target,
+  digest: string,
+  range: ByteRange,
+): Promise<Uint8Array> {
+  const headers = [rangeHeader(range)];
+  const answer = await send({ method: "GET", target: `blobs/${digest}`, headers });
+  const bytes = Buffer.allocUnsafeSlow(range.lengthBytes);
+  let at = 0;
+  for await (const piece of rangePieces(answer, range, subject)) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
 }
 
 /** What names no blob is not asked for: it would become a part of a path. */

@@ -66,6 +66,8 @@ export function createRegistryClient(options: RegistryClientOptions = {}): Regis
     blob: (reference, blob, call = {}) => blobs.pieces(reference, blob, call),
     blobRange: (reference, digest, offsetBytes, lengthBytes, call = {}) =>
       blobs.range(reference, digest, { offsetBytes, lengthBytes }, call),
+    blobParts: (reference, digest, offsetBytes, lengthBytes, use, call = {}) =>
+      blobs.parts(reference, digest, { offsetBytes, lengthBytes }, use, call),
     hasBlob: (reference, digest, call = {}) => blobs.has(reference, digest, call),
     uploadBlob: (reference, blob, content, call = {}) =>
       uploads.upload(reference, blob, content, call),

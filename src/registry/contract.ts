@@ -92,6 +92,21 @@ export interface RegistryClient {
     options?: RangeOptions,
   ): Promise<Uint8Array>;
 
+  /**
+   * A range of a blob that is too large to be held in memory, not verified.
+   *
+   * @param use is given its parts in order, all of one server, and `host[:port]` of that. Where
+   *   it rejects with `data_loss`, or the server fails, it is called again with those of the next
+   */
+  blobParts<T>(
+    reference: Reference,
+    digest: string,
+    offsetBytes: number,
+    lengthBytes: number,
+    use: (parts: AsyncIterable<Uint8Array>, host: string) => Promise<T>,
+    options?: CallOptions,
+  ): Promise<T>;
+
   /** Whether the repository has the blob. */
   hasBlob(reference: Reference, digest: string, options?: CallOptions): Promise<boolean>;
 

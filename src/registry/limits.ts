@@ -11,6 +11,9 @@ export const manifestBytesMax = 8 * MiB;
 /** One range is held in memory as a whole. */
 export const rangeBytesMax = 64 * MiB;
 
+/** Of a larger range, what is asked for and held at a time. */
+export const partBytes = 4 * MiB;
+
 /** Bytes of a whole blob read past, where a server answers a range with 200. */
 export const skipBytesMax = MiB;
 

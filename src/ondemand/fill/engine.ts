@@ -37,7 +37,7 @@ export interface FillEngineOptions {
   readonly onFilled: (pack: FillablePack) => void;
   readonly onCrash: (error: AppError) => void;
   /** Default: what hosts.toml and config.json of the node say. */
-  readonly client?: Pick<RegistryClient, "blobRange">;
+  readonly client?: Pick<RegistryClient, "blobRange" | "blobParts">;
   readonly clock?: Clock;
 }
 

@@ -24,7 +24,7 @@ import { fillLargePiece } from "./large-piece.ts";
 import { isLarge, type Span } from "./span.ts";
 
 export interface FetcherOptions {
-  readonly client: Pick<RegistryClient, "blobRange">;
+  readonly client: Pick<RegistryClient, "blobRange" | "blobParts">;
   readonly threads: Pick<FillThreads, "run">;
   readonly policy: AheadPolicy;
   readonly counts: FillCounts;
@@ -78,44 +78,76 @@ export class Fetcher {
       if (isMismatch) throw this.#mismatch(pack, missing, host);
     };
     try {
-      await this.#read(pack, span.offsetBytes, span.lengthBytes, signal, check);
+      await this.#read(pack, span, signal, check);
     } catch (error) {
       return isMismatch && isDataLoss(error) ? { kind: "mismatch", error } : failureOf(error);
     }
     return failure;
   }
 
+  /** Each server is asked for all of it: of what several sent, nobody could tell which one lied. */
   async #fetchLarge({ pack, span, signal, onDone }: Fetch): Promise<Failure | undefined> {
     const [piece = 0] = span.pieces;
-    const isRight = await fillLargePiece(pack, piece, (offsetBytes, lengthBytes) => {
-      return this.#read(pack, offsetBytes, lengthBytes, signal);
-    });
-    if (!isRight) {
-      return { kind: "mismatch", error: this.#mismatch(pack, [piece], pack.reference.host) };
+    let isMismatch = false;
+    let failure: Failure | undefined;
+    const use = async (parts: AsyncIterable<Uint8Array>, host: string): Promise<void> => {
+      const isRight = await fillLargePiece(pack, piece, this.#counted(pack, parts)).catch(
+        (error: unknown) => {
+          if (error instanceof RegistryError) throw error;
+          failure = { kind: "local", error };
+        },
+      );
+      isMismatch = isRight === false;
+      if (isMismatch) throw this.#mismatch(pack, [piece], host);
+      if (isRight === true) onDone([piece]);
+    };
+    const { reference, pieces } = pack;
+    const { digest } = pieces.origin;
+    const { offsetBytes, lengthBytes } = span;
+    try {
+      const { client } = this.#options;
+      await client.blobParts(reference, digest, offsetBytes, lengthBytes, use, { signal });
+    } catch (error) {
+      return isMismatch && isDataLoss(error) ? { kind: "mismatch", error } : failureOf(error);
     }
-    onDone([piece]);
-    return undefined;
+    return failure;
+  }
+
+  async *#counted(
+    pack: FillablePack,
+    parts: AsyncIterable<Uint8Array>,
+  ): AsyncGenerator<Uint8Array, void> {
+    let startMs = this.#options.clock.nowMs();
+    for await (const part of parts) {
+      this.#count(pack, part.length, startMs);
+      yield part;
+      startMs = this.#options.clock.nowMs();
+    }
   }
 
   async #read(
     pack: FillablePack,
-    offsetBytes: number,
-    lengthBytes: number,
+    { offsetBytes, lengthBytes }: Span,
     signal: AbortSignal,
-    check?: (bytes: Uint8Array, host: string) => Promise<void>,
-  ): Promise<Uint8Array> {
-    const { client, clock, policy, counts } = this.#options;
+    check: (bytes: Uint8Array, host: string) => Promise<void>,
+  ): Promise<void> {
+    const { client, clock } = this.#options;
     const { reference, pieces } = pack;
     const startMs = clock.nowMs();
     const checkAndCount = async (bytes: Uint8Array, host: string): Promise<void> => {
-      policy.noteFetch(bytes.length, clock.nowMs() - startMs);
-      counts.fetches += 1;
-      counts.fetchedBytes += bytes.length;
-      pack.fetchedBytes += bytes.length;
-      await check?.(bytes, host);
+      this.#count(pack, bytes.length, startMs);
+      await check(bytes, host);
     };
     const options = { signal, check: checkAndCount };
-    return client.blobRange(reference, pieces.origin.digest, offsetBytes, lengthBytes, options);
+    await client.blobRange(reference, pieces.origin.digest, offsetBytes, lengthBytes, options);
+  }
+
+  #count(pack: FillablePack, bytes: number, startMs: number): void {
+    const { clock, policy, counts } = this.#options;
+    policy.noteFetch(bytes, clock.nowMs() - startMs);
+    counts.fetches += 1;
+    counts.fetchedBytes += bytes;
+    pack.fetchedBytes += bytes;
   }
 
   /** The log line is for audits: who sent what in the place of what. */

@@ -29,7 +29,10 @@ export class Filling implements AsyncDisposable {
   #whenFilled: (() => void) | undefined;
 
   /** The background is off if `lazy` does not say otherwise. */
-  constructor(client: Pick<RegistryClient, "blobRange">, options: FillingOptions = {}) {
+  constructor(
+    client: Pick<RegistryClient, "blobRange" | "blobParts">,
+    options: FillingOptions = {},
+  ) {
     const { lazy, workers = 8, root = this.#folder.path } = options;
     this.root = root;
     const config = configSchema.parse({

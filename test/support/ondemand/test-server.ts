@@ -23,11 +23,11 @@ export class TestServer implements AsyncDisposable {
   readonly log: LogLine[] = [];
   readonly crashes: string[] = [];
   server: OnDemandServer;
-  readonly #client: Pick<RegistryClient, "blobRange">;
+  readonly #client: Pick<RegistryClient, "blobRange" | "blobParts">;
   readonly #lazy: LazyInput;
 
   /** @param lazy of the configuration; the backend is `eager`, the background off */
-  constructor(client: Pick<RegistryClient, "blobRange">, lazy: LazyInput = {}) {
+  constructor(client: Pick<RegistryClient, "blobRange" | "blobParts">, lazy: LazyInput = {}) {
     this.#client = client;
     this.#lazy = lazy;
     this.server = this.#make();

@@ -171,4 +171,27 @@ describe("Filler", () => {
     expect(filling.isRight(pack, large)).toBe(true);
     expect(pack.isFull).toBe(true);
   });
+
+  test("takes a large piece from the next mirror, and tells of the one that lied", async () => {
+    const large = makeLazyPack({ sizes: [36 * MiB], chunkBytes: 36 * MiB });
+    const honestOfLarge = honestly([large]);
+    await using liar: LyingServer = new LyingServer(async (request) => {
+      const answer = honestOfLarge(request);
+      if (liar.asked.length < 3) return answer;
+      const bytes = Buffer.from(await answer.arrayBuffer()).fill(0xff, 0, 40);
+      return new Response(bytes, answer);
+    });
+    await using registry = new LyingServer(honestOfLarge);
+    using client = new ClientFixture().withServers(liar, registry);
+    await using filling = new Filling(client.client);
+    const pack = filling.open(512, large);
+    await filling.read(512, 0, 4096);
+    expect(filling.isRight(pack, large)).toBe(true);
+    expect(pack.isFull).toBe(true);
+    expect(filling.engine.counts).toMatchObject({ mismatches: 1, retries: 0 });
+    const { events } = await filling.events.after(0);
+    expect(events.map(({ message }) => message)).toEqual([
+      `"${liar.authority}" sent wrong content at byte 0 of ${large.digest}`,
+    ]);
+  });
 });
