@@ -1,7 +1,8 @@
 /**
  * Asking the servers of a registry one after the other, anew for each request.
  *
- * A server that failed is asked after the others for a while. When all have failed, those that may
+ * A server that failed is asked after the others for a while; one that wants to be left alone
+ * (`Retry-After`) is asked by nobody until then. When all have failed, those that may
  * do better later are asked again, after a pause that grows and is partly random, so that nodes
  * which lost a registry at the same moment do not come back at the same moment.
  *
@@ -22,6 +23,8 @@ export class Failover {
   readonly #limits: RegistryLimits;
   /** Until when a server rests, by its authority. */
   readonly #restsUntilMs = new Map<string, number>();
+  /** Until when a server wants to be left alone, and what it said. */
+  readonly #closed = new Map<string, { readonly untilMs: number; readonly error: RegistryError }>();
 
   constructor({ clock, limits }: FailoverDependencies) {
     this.#clock = clock;
@@ -50,6 +53,7 @@ export class Failover {
       for (const host of this.#ordered(remaining)) {
         const subject = { host: host.authority, reference };
         try {
+          this.#checkOpen(host, subject);
           const result = await attempt(host, subject);
           this.#restsUntilMs.delete(host.authority);
           return result;
@@ -74,7 +78,35 @@ export class Failover {
   #judge(host: RegistryHost, error: RegistryError): RegistryError {
     if (error.code === "cancelled") throw error;
     if (error.isTransient || error.code === "data_loss") this.noteFailure(host);
+    this.#noteClosed(host, error);
     return error;
+  }
+
+  /** All requests are meant by it (RFC 9110, section 10.2.3), but one of us asks again at times. */
+  #noteClosed({ authority }: RegistryHost, error: RegistryError): void {
+    const { retryAfterMs = 0, isTransient } = error;
+    if (!isTransient || retryAfterMs === 0) return;
+    const untilMs = this.#clock.nowMs() + Math.min(retryAfterMs, this.#limits.retryAfterMaxMs);
+    if (untilMs > (this.#closed.get(authority)?.untilMs ?? 0)) {
+      this.#closed.set(authority, { untilMs, error });
+    }
+  }
+
+  /** @throws RegistryError what the server said when it wanted to be left alone until later */
+  #checkOpen({ authority }: RegistryHost, subject: Subject): void {
+    const closed = this.#closed.get(authority);
+    if (closed === undefined) return;
+    const retryAfterMs = closed.untilMs - this.#clock.nowMs();
+    if (retryAfterMs <= 0) {
+      this.#closed.delete(authority);
+      return;
+    }
+    const { code, problem, status, remedy } = closed.error;
+    throw new RegistryError(code, subject, problem, {
+      retryAfterMs,
+      ...(status === undefined ? {} : { status }),
+      ...(remedy === undefined ? {} : { remedy }),
+    });
   }
 
   #ordered(hosts: readonly RegistryHost[]): RegistryHost[] {

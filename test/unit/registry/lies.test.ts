@@ -160,6 +160,22 @@ describe("blobRange()", () => {
     expect(server.asked.length).toBe(5);
   });
 
+  test("leaves a server alone as long as it asks for, whatever is asked of it", async () => {
+    await using busy = new LyingServer(status(429, { "retry-after": "50" }));
+    await using server = new LyingServer(status(503, { "retry-after": "40" }));
+    using fixture = new ClientFixture({ limits: { roundsMax: 1 } }).withServers(busy, server);
+    const asked = () => [busy.asked.length, server.asked.length];
+    await rejection(readPart(fixture));
+    fixture.clock.advance(10_000);
+    const error = await rejection(fixture.client.hasBlob(reference, `sha256:${"0".repeat(64)}`));
+    expect(error).toMatchObject({ code: "unavailable", status: 503, retryAfterMs: 30_000 });
+    expect(asked()).toEqual([1, 1]);
+    server.answer = honest;
+    fixture.clock.advance(30_000);
+    expect(await readPart(fixture)).toEqual(content.subarray(1000, 1500));
+    expect(asked()).toEqual([1, 2]);
+  });
+
   test("never decodes what is sent", async () => {
     const packed = Bun.gzipSync("hello".repeat(100));
     await using server = new LyingServer((request) => {
