@@ -29,7 +29,10 @@ export function findCopy(
   return undefined;
 }
 
-/** Fills a piece, verified on the way; false where the copy is damaged. */
+/**
+ * Fills a piece, verified on the way; false where the copy is damaged, or on a part of the disk that
+ * cannot be read: what one pack has lost, another can still be sent. Rejects where writing fails.
+ */
 export async function copyPiece(
   { source, piece: from }: Copy,
   target: FillablePack,
@@ -42,9 +45,22 @@ export async function copyPiece(
   const hasher = new Bun.CryptoHasher("sha256");
   for (let at = 0; at < sizeBytes; at += buffer.length) {
     const part = buffer.subarray(0, Math.min(buffer.length, sizeBytes - at));
-    const read = await readFully(source.file, part, source.pieces.packOffsetOf(from) + at);
+    const read = await readSource(source, part, source.pieces.packOffsetOf(from) + at);
+    if (read === undefined) return false;
     hasher.update(read);
     await writeFully(target.file, read, target.pieces.packOffsetOf(to) + at);
   }
   return Buffer.compare(hasher.digest(), sha256) === 0;
+}
+
+async function readSource(
+  { file }: FillablePack,
+  into: Uint8Array,
+  offsetBytes: number,
+): Promise<Uint8Array | undefined> {
+  try {
+    return await readFully(file, into, offsetBytes);
+  } catch {
+    return undefined;
+  }
 }
