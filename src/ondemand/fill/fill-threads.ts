@@ -16,6 +16,11 @@ const idleMs = 60_000;
 /** Content that is decompressed and hashed in about the time a thread takes to be told of it. */
 const hereBytesMax = 128 * KiB;
 
+/** Two at least, on any machine: a long job ahead must not hold a demand up. */
+export function threadsOn(cores: number): number {
+  return Math.max(2, Math.min(threadsMax, cores - 1));
+}
+
 interface WaitingJob {
   readonly job: FillJob;
   readonly resolve: (result: Promise<FillResult>) => void;
@@ -23,7 +28,7 @@ interface WaitingJob {
 
 export class FillThreads {
   readonly #pool: WorkerPool;
-  readonly #size = Math.max(1, Math.min(threadsMax, availableParallelism() - 1));
+  readonly #size = threadsOn(availableParallelism());
   readonly #waiting: Record<"demand" | "ahead", WaitingJob[]> = { demand: [], ahead: [] };
   #running = 0;
 
@@ -73,9 +78,9 @@ export class FillThreads {
     }
   }
 
-  /** One thread is kept free for demand, where there are two. */
+  /** One thread is kept free for demand. */
   #nextAhead(): WaitingJob | undefined {
-    const isLast = this.#running >= Math.max(1, this.#size - 1);
+    const isLast = this.#running >= this.#size - 1;
     return isLast ? undefined : this.#waiting.ahead.shift();
   }
 }
