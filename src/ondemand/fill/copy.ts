@@ -30,8 +30,8 @@ export function findCopy(
 }
 
 /**
- * Fills a piece, verified on the way; false where the copy is damaged, or on a part of the disk that
- * cannot be read: what one pack has lost, another can still be sent. Rejects where writing fails.
+ * Fills a piece, verified on the way; false where the copy is damaged, or cannot be read from the
+ * disk: the content can still be fetched. Rejects where writing fails.
  */
 export async function copyPiece(
   { source, piece: from }: Copy,

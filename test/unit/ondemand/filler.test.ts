@@ -11,7 +11,7 @@ const chunkBytes = 64 * KiB;
 const fixture = makeLazyPack({ sizes: [MiB, 10_000, 300_000, 4096, 2 * MiB], chunkBytes });
 /** Its first piece is more than is held in memory at once. */
 const large = makeLazyPack({
-  format: "zstd:chunked",
+  format: "zstd-chunked",
   sizes: [34 * MiB, 100],
   chunkBytes: 33 * MiB,
 });
