@@ -12,6 +12,7 @@ import { existsSync } from "node:fs";
 import { blobFile, type ContentStore } from "../containerd/content-store.ts";
 import { parseDigest } from "../containerd/descriptor.ts";
 import { describeError } from "../errors.ts";
+import type { OciDescriptor } from "../oci/schema.ts";
 import type {
   ClaimedLayer,
   ClaimRequest,
@@ -28,8 +29,8 @@ export interface AheadClaimsOptions {
   readonly layers: LazyLayerStore;
   readonly tables: Pick<ImageTables, "table" | "manifest">;
   readonly content: Pick<ContentStore, "containerdRoot">;
-  /** Whether the layer of a blob is there, so that it need not be made. */
-  readonly isKnown: (digest: string) => boolean;
+  /** Whether the layer is there as the image means it, so that it need not be made. */
+  readonly isKnown: (layer: OciDescriptor) => boolean;
   readonly timeoutMs: number;
   readonly log: Logger;
 }
@@ -63,9 +64,10 @@ export class AheadClaims implements Disposable {
     const { tables, isKnown, log } = this.#options;
     try {
       const { layers } = await tables.manifest(request);
-      for (const { digest } of layers) {
+      for (const layer of layers) {
+        const { digest } = layer;
         if (digest === request.layerDigest || this.#begun.has(keyOf(request, digest))) continue;
-        if (!isKnown(digest) && !this.#isDownloaded(digest)) this.#add(request, digest);
+        if (!isKnown(layer) && !this.#isDownloaded(digest)) this.#add(request, digest);
       }
     } catch (error) {
       // Whoever asks for a layer is told.

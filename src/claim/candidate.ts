@@ -27,6 +27,12 @@ export function candidateOf(descriptor: OciDescriptor, allowUnverified: boolean)
   }
 }
 
+/** The digest of the table that the manifest vouches for; undefined where there is none. */
+export function namedToc(descriptor: OciDescriptor): string | undefined {
+  const candidate = candidateOf(descriptor, false);
+  return "reason" in candidate ? undefined : candidate.claim?.tocDigest;
+}
+
 /**
  * Whether the layer may be one without a parent. containerd 2.2 prepares all layers so where it
  * unpacks them side by side; what it then found for an upper one would lack its parents.

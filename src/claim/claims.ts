@@ -15,13 +15,14 @@ import type {
   LayerBase,
   LayerClaims,
   LayerDecision,
+  LayerName,
   LazyTable,
   LazyLayerStore,
 } from "../snapshot/contract.ts";
 import { sha256Digest } from "../util/digest.ts";
 import type { Logger } from "../util/logger.ts";
 import type { AheadClaims } from "./ahead-claims.ts";
-import { isFirstLayer } from "./candidate.ts";
+import { isFirstLayer, namedToc } from "./candidate.ts";
 import type { ImageTables } from "./image-tables.ts";
 import { beforeDeadline } from "./deadline.ts";
 
@@ -86,8 +87,15 @@ export class NodeLayerClaims implements LayerClaims {
     }
   }
 
+  async names(request: LayerName, tocDigest: string): Promise<boolean> {
+    if ((await this.#namedToc(request)) === tocDigest) return true;
+    const reason = "its chain ID is taken by a layer that was made of another table of contents";
+    this.#note(request, "not lazy", reason, undefined);
+    return false;
+  }
+
   #note(
-    { image, layerDigest: digest }: ClaimRequest,
+    { image, layerDigest: digest }: LayerName,
     decision: LayerDecision["decision"],
     reason: string,
     layerId: number | undefined,
@@ -124,7 +132,7 @@ export class NodeLayerClaims implements LayerClaims {
     if (base.lower !== "unknown") await this.#refuseOthersThanFirst(request);
     const begun = await ahead.take(request);
     if (begun?.layer !== undefined) return this.#checked(request, begun.layer);
-    const known = await layers.findClaimed(layerDigest, base);
+    const known = await layers.findClaimed(layerDigest, await this.#namedToc(request), base);
     if (known !== undefined) return this.#checked(request, known);
     if (existsSync(blobFile(content.containerdRoot, digest))) {
       throw new Refusal("containerd has its blob already");
@@ -137,7 +145,14 @@ export class NodeLayerClaims implements LayerClaims {
     const { blobBytes: sizeBytes, ...table } = answer;
     const blob = { ...table, digest: layerDigest, sizeBytes, image: request.image };
     signal.throwIfAborted();
-    return this.#make(blob, request, signal);
+    return this.#checked(request, await this.#make(blob, request, signal));
+  }
+
+  /** What the image's manifest vouches for; one that cannot be had vouches for nothing. */
+  async #namedToc(request: LayerName): Promise<string | undefined> {
+    const manifest = await this.#options.tables.manifest(request).catch(() => undefined);
+    const layer = manifest?.layers.find(({ digest }) => digest === request.layerDigest);
+    return layer && namedToc(layer);
   }
 
   async #refuseOthersThanFirst(request: ClaimRequest): Promise<void> {

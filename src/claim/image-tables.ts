@@ -25,8 +25,8 @@ const keptMs = 60_000;
 export interface ImageTablesOptions {
   readonly manifest: (request: ManifestRequest, signal: AbortSignal) => Promise<OciManifest>;
   readonly ranges: (image: string, digest: string, signal: AbortSignal) => ReadRange;
-  /** Whether the layer of a blob is there, so that its table is not needed. */
-  readonly isKnown: (digest: string) => boolean;
+  /** Whether the layer is there as the image means it, so that its table is not needed. */
+  readonly isKnown: (layer: OciDescriptor) => boolean;
   /** Whether a table is good that the manifest does not vouch for. */
   readonly allowUnverified: boolean;
   /** Of all that is fetched for an image in advance. */
@@ -153,7 +153,7 @@ export class ImageTables {
     const tables = new Map<string, Waiting>();
     for (const descriptor of layers) {
       const { digest } = descriptor;
-      if (tables.has(digest) || this.#options.isKnown(digest)) continue;
+      if (tables.has(digest) || this.#options.isKnown(descriptor)) continue;
       const kept = { bytes: 0 };
       const admit = (sizeBytes: number) => !signal.aborted && this.#admit(kept, sizeBytes);
       const answer = this.#gate.run(() => this.#fetch(request, descriptor, signal, admit));

@@ -9,6 +9,7 @@ import type { Config } from "../config/schema.ts";
 import type { BlobReader } from "../containerd/contract.ts";
 import { rootOfImage } from "../layer/layer-root.ts";
 import type { NodeLayerStore } from "../layer/layer-store.ts";
+import type { OciDescriptor } from "../oci/schema.ts";
 import { createRegistryClient } from "../registry/client.ts";
 import type { RegistryClient } from "../registry/contract.ts";
 import { parseReference } from "../registry/reference.ts";
@@ -19,6 +20,7 @@ import { imagePath, type StorePaths } from "../store/paths.ts";
 import type { Logger } from "../util/logger.ts";
 import type { WorkerPool } from "../workers.ts";
 import { AheadClaims } from "./ahead-claims.ts";
+import { namedToc } from "./candidate.ts";
 import { NodeLayerClaims } from "./claims.ts";
 import { ImageTables } from "./image-tables.ts";
 import { type DedupdCalls, type KnownPack, LazyLayers } from "./lazy-layers.ts";
@@ -79,7 +81,7 @@ export function openClaims(
   if (!enabled || !config.conversion.enabled) return undefined;
   const content = { blobs, containerdRoot: config.containerd.root };
   const registries = onDemand(createRegistryClient);
-  const isKnown = (digest: string) => isBlobKnown(index, digest);
+  const isKnown = (layer: OciDescriptor) => isBlobKnown(index, layer.digest, namedToc(layer));
   const tables = new ImageTables({
     manifest: (request, signal) => readManifest({ content, registries }, request, signal),
     ranges: (image, digest, signal) =>

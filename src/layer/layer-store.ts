@@ -18,7 +18,8 @@ import type {
   LazyTable,
 } from "../snapshot/contract.ts";
 import type { BlobKey, KnownLayer } from "../store/layer-blobs.ts";
-import type { LazyLayerRow } from "../store/lazy-layers.ts";
+import type { LazyKey, LazyLayerRow } from "../store/lazy-layers.ts";
+import { sha256Digest } from "../util/digest.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
 import { Mutex } from "../util/mutex.ts";
 import type { WorkerPool } from "../workers.ts";
@@ -43,7 +44,7 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
   /** Gives all snapshots of a layer another one; resolves when that is durable. */
   readonly moveSnapshots: (from: number, to: number) => Promise<void>;
   readonly findBlob: (key: BlobKey) => KnownLayer | undefined;
-  readonly findLazy: (key: BlobKey) => LazyLayerRow | undefined;
+  readonly findLazy: (key: LazyKey) => LazyLayerRow | undefined;
   /** Nothing is built any more, for now. */
   readonly onIdle: () => void;
 }
@@ -171,10 +172,11 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
    */
   claim(table: LazyTable, base: LayerBase, signal: AbortSignal): Promise<BuiltClaim> {
     const { digest } = table;
-    const key = keyOf(table, base);
+    const tocDigest = tocDigestOf(table);
+    const key = { ...keyOf(table, base), toc_digest: tocDigest };
     return this.#blobLocks.run([digest], async () => {
       refuseCancelled(table, signal);
-      const known = await this.findClaimed(digest, base);
+      const known = await this.findClaimed(digest, tocDigest, base);
       if (known !== undefined) return known;
       const start: StartBuild<LazyFacts> = (thread, job) =>
         thread.call("buildLazy", { ...table, job, base, key });
@@ -183,22 +185,31 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
       const { packId, missingBytes } = facts;
       const state = missingBytes === 0 ? "complete" : "fetching";
       log.info({ blob: digest, ...layer, ...facts }, `claimed layer ${digest}`);
-      return { ...layer, isLazy: packId !== undefined, packId, state, facts };
+      return { ...layer, isLazy: packId !== undefined, packId, state, tocDigest, facts };
     });
   }
 
-  /** What `claim` would find without a table: a layer that was made of the blob before. */
-  async findClaimed(digest: string, base: LayerBase): Promise<BuiltClaim | undefined> {
+  /**
+   * What `claim` would find without the table: a layer that was made of the whole blob before, or
+   * of the table that the image names.
+   */
+  async findClaimed(
+    digest: string,
+    tocDigest: string | undefined,
+    base: LayerBase,
+  ): Promise<BuiltClaim | undefined> {
     const key = keyOf({ digest }, base);
     const reused = { addedBytes: 0, reused: true, facts: undefined };
     const applied = await this.#findKnown(key);
     if (applied !== undefined) {
       return { ...applied, ...reused, isLazy: false, packId: undefined, state: "complete" };
     }
-    const lazy = await this.#protectFound(() => this.#options.findLazy(key));
+    if (tocDigest === undefined) return undefined;
+    const { findLazy } = this.#options;
+    const lazy = await this.#protectFound(() => findLazy({ ...key, toc_digest: tocDigest }));
     if (lazy === undefined) return undefined;
     const { layer: layerId, inodes, pack: packId, state } = lazy;
-    return { ...reused, layerId, inodes, isLazy: packId !== undefined, packId, state };
+    return { ...reused, layerId, inodes, isLazy: packId !== undefined, packId, state, tocDigest };
   }
 
   /**
@@ -350,6 +361,11 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
   #protect(layerId: number): void {
     this.#protected.set(layerId, (this.#protected.get(layerId) ?? 0) + 1);
   }
+}
+
+/** A table that nobody vouches for is known by its own bytes. */
+function tocDigestOf({ claim, toc }: LazyTable): string {
+  return claim.tocDigest ?? sha256Digest(toc);
 }
 
 /** What decides how the layer turns out, but for what it takes from those below. */

@@ -17,7 +17,6 @@ import { encodePieceMap, type PieceOrigin } from "../ondemand/piece-map.ts";
 import type { LayerBase, LazyTable } from "../snapshot/contract.ts";
 import { ChunkTable } from "../store/chunk-table.ts";
 import { preferredAlgorithm } from "../store/known-content.ts";
-import type { BlobKey } from "../store/layer-blobs.ts";
 import { writePieces } from "../store/lazy-pack.ts";
 import {
   type BlockAddress,
@@ -26,7 +25,7 @@ import {
   firstBlockOfPack,
   placeOf,
 } from "../store/layout.ts";
-import type { LazyBlob } from "../store/lazy-layers.ts";
+import type { LazyBlob, LazyKey } from "../store/lazy-layers.ts";
 import type { BuiltLayer, LazyPart } from "../store/publish.ts";
 import { SpilledBytes } from "../store/spilled-bytes.ts";
 import type { BuildEnvironment } from "./build.ts";
@@ -39,7 +38,7 @@ export interface LazyRequest extends LazyTable {
   /** The layers below give only the attributes of directories. */
   readonly base: LayerBase;
   /** Under which the layer is found again. */
-  readonly key: BlobKey;
+  readonly key: LazyKey;
 }
 
 /** What there is of a lazy layer's content; each chunk once, zeros left out. */
@@ -155,7 +154,7 @@ function blobOf(
 ): LazyBlob | undefined {
   if (dependsOnLower && base.lower.length > 0) return undefined;
   const place = hasWhiteouts || dependsOnLower ? key.place : "any";
-  return { digest: key.digest, root: key.root, place, image, format: claim.format };
+  return { ...key, place, image, format: claim.format };
 }
 
 function packOf(packId: number | undefined, { pieces }: MissingContent): LazyPart["pack"] {

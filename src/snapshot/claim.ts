@@ -9,6 +9,11 @@
  * then it is answered. A process that dies in between leaves a layer no snapshot refers to, which
  * the next start deletes, or a snapshot that the next pull of the image finds.
  *
+ * What was made for the chain ID before will do, be it in another namespace, if it was made of the
+ * whole blob, which containerd compares with the chain ID, or of the table of contents that this
+ * image names as well. Otherwise the layer is pulled, and not claimed: containerd takes the first
+ * snapshot with the label, whichever that is.
+ *
  * Whatever goes wrong, the snapshot is prepared as ever, and containerd pulls the layer.
  *
  * @module
@@ -21,7 +26,7 @@ import type { ClaimedLayer, LayerBase, LayerClaims } from "./contract.ts";
 import { isDetached } from "./detached.ts";
 import { reasonField } from "./failures.ts";
 import type { CreateRequest } from "./prepare.ts";
-import type { ChainLink } from "./rows.ts";
+import type { ChainLink, SnapshotRecord } from "./rows.ts";
 
 /** What a layer without a parent lies on: the directory that Prepare would have made. */
 const emptyRoot: LayerBase["root"] = { mode: 0o40755, uid: 0, gid: 0 };
@@ -59,7 +64,8 @@ export async function claimLocked(
 ): Promise<boolean> {
   const { metadata, log } = context;
   const { target } = claim.labels;
-  if (metadata.findTarget(target, parentId) !== undefined) return true;
+  const there = metadata.findTarget(target, parentId);
+  if (there.length > 0) return willDo(claim, there);
   const id = metadata.reserveId();
   try {
     const layer = await makeLayer(context, claim, id, parentId);
@@ -73,6 +79,17 @@ export async function claimLocked(
     // The directories below that the layer may have needed.
     context.mounts.release(holderOf(id));
   }
+}
+
+/** Whether the image means each of the snapshots, as far as what they were made of tells. */
+async function willDo(
+  { request, labels, claims }: Claim,
+  there: readonly SnapshotRecord[],
+): Promise<boolean> {
+  const name = { ...labels, namespace: namespaceOf(request.key) };
+  const tocDigests = new Set(there.flatMap(({ tocDigest }) => tocDigest ?? []));
+  for (const tocDigest of tocDigests) if (!(await claims.names(name, tocDigest))) return false;
+  return true;
 }
 
 async function makeLayer(
@@ -110,7 +127,7 @@ async function baseOf(
 async function commitClaim(
   context: SnapshotContext,
   { request, labels }: Claim,
-  { layerId, addedBytes, inodes }: ClaimedLayer,
+  { layerId, addedBytes, inodes, tocDigest }: ClaimedLayer,
   id: number,
   parentId: number | undefined,
 ): Promise<void> {
@@ -119,7 +136,9 @@ async function commitClaim(
   const name = `${namespaceOf(request.key) ?? ""}/claimed-${id}/${labels.target}`;
   const usage = { sizeBytes: addedBytes, inodes };
   try {
-    metadata.claim({ id, name, parentId, labels: request.labels, nowNs: nowNs(), layerId, usage });
+    const { labels: all } = request;
+    const made = { layerId, tocDigest, usage };
+    metadata.claim({ id, name, parentId, labels: all, nowNs: nowNs(), ...made });
     await metadata.durable();
   } catch (error) {
     dropLayer(context, layerId);

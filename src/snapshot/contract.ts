@@ -162,6 +162,11 @@ export interface ClaimedLayer extends ConvertedLayer {
   readonly state: "fetching" | "complete";
   /** The digest of the tar, where the layer was made of one. */
   readonly diffId?: string;
+  /**
+   * Where the layer was made of a table of contents: the digest by which the manifest of its image
+   * names the table. It is for no image whose manifest does not.
+   */
+  readonly tocDigest?: string;
 }
 
 /** Makes images of directories and blobs, and deletes them (`layer/`). */
@@ -206,23 +211,34 @@ export interface LazyLayerStore extends Pick<LayerStore, "settle" | "release"> {
    * `cancelled` after `signal`, and with whatever else says why the layer cannot be lazy.
    */
   claim(table: LazyTable, base: LayerBase, signal: AbortSignal): Promise<ClaimedLayer>;
-  /** What `claim` or `apply` made of the blob before, protected; nothing is read or asked for. */
-  findClaimed(digest: string, base: LayerBase): Promise<ClaimedLayer | undefined>;
+  /**
+   * What `apply` made of the blob before, or `claim` of the table that the image names, protected;
+   * nothing is read or asked for.
+   */
+  findClaimed(
+    digest: string,
+    tocDigest: string | undefined,
+    base: LayerBase,
+  ): Promise<ClaimedLayer | undefined>;
 }
 
-/** A layer that need not be downloaded, perhaps, and what containerd says of it. */
-export interface ClaimRequest {
+/** A layer of an image. */
+export interface LayerName {
   /** The image as the user named it. */
   readonly image: string;
   readonly manifestDigest: string;
   /** Of the layer's blob. */
   readonly layerDigest: string;
+  /** containerd's, in which the manifest is known. */
+  readonly namespace: string | undefined;
+}
+
+/** A layer that need not be downloaded, perhaps, and what containerd says of it. */
+export interface ClaimRequest extends LayerName {
   /** The chain ID that the layer gets. */
   readonly target: string;
   /** That of the parent, where it is known; empty where there is no parent. */
   readonly parentTarget: string | undefined;
-  /** containerd's, in which the manifest is known. */
-  readonly namespace: string | undefined;
   readonly base: LayerBase;
   /** The same with the directories below, which are mounted for it. */
   readonly mountedBase: () => Promise<LayerBase>;
@@ -249,6 +265,11 @@ export interface LayerClaims {
    * pulled. Never rejects, and takes no longer than it was configured to.
    */
   claim(request: ClaimRequest): Promise<ClaimedLayer | undefined>;
+  /**
+   * Whether the manifest of the image names this table of contents for the layer, so that a layer
+   * that was made of it for another image will do; else the layer has to be pulled. Never rejects.
+   */
+  names(request: LayerName, tocDigest: string): Promise<boolean>;
   /** Of the root directory of a layer, which need not be mounted. */
   rootOf(layerId: number): LayerBase["root"];
 }

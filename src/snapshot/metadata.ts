@@ -59,6 +59,7 @@ export interface NewLayer {
 /** A committed snapshot that never was an active one. */
 export interface NewClaim extends Omit<NewLayer, "layer"> {
   readonly layerId: number;
+  readonly tocDigest: string | undefined;
 }
 
 export interface AppliedLayer {
@@ -163,12 +164,12 @@ export class SnapshotMetadata {
     return this.#statements.chain.all({ id }).map(chainLinkOf);
   }
 
-  /** The committed snapshot on the parent that was made for the chain ID `target`. */
-  findTarget(target: string, parentId: number | undefined): SnapshotRecord | undefined {
+  /** The committed snapshots on the parent that were made for the chain ID `target`. */
+  findTarget(target: string, parentId: number | undefined): SnapshotRecord[] {
     const { committedChildren, committedRoots } = this.#statements;
     const rows =
       parentId === undefined ? committedRoots.all() : committedChildren.all({ id: parentId });
-    return rows.map(recordOf).find(({ labels }) => labels.get(targetLabel) === target);
+    return rows.map(recordOf).filter(({ labels }) => labels.get(targetLabel) === target);
   }
 
   hasChildren(id: number): boolean {
@@ -186,10 +187,10 @@ export class SnapshotMetadata {
   }
 
   /** Throws `already_exists` for a taken name. */
-  claim({ id, name, nowNs, labels, layerId, usage, parentId }: NewClaim): void {
-    this.#write(name, () => {
-      const row = { id, name, nowNs, layerId, labels: encodeLabels(labels), ...usage };
-      this.#statements.claim.run({ ...row, parentId: parentId ?? null });
+  claim({ parentId, tocDigest, labels, usage, ...rest }: NewClaim): void {
+    this.#write(rest.name, () => {
+      const made = { parentId: parentId ?? null, tocDigest: tocDigest ?? null, ...usage };
+      this.#statements.claim.run({ ...rest, ...made, labels: encodeLabels(labels) });
     });
   }
 

@@ -22,6 +22,8 @@ export interface SnapshotRecord extends SnapshotInfo {
    * has to be made when the parent is known.
    */
   readonly appliedBlob: BlobNote | undefined;
+  /** Of a layer that was made of a table of contents (contract.ts), also when it is complete. */
+  readonly tocDigest: string | undefined;
   /** Of the layer, as it was when it was made; zero before. */
   readonly usage: Usage;
 }
@@ -40,6 +42,7 @@ export interface SnapshotRow {
   readonly plain_reason: string | null;
   readonly applied_layer_id: bigint | null;
   readonly applied_blob: string | null;
+  readonly toc_digest: string | null;
   readonly size_bytes: bigint;
   readonly inodes: bigint;
 }
@@ -69,6 +72,7 @@ export function recordOf(row: SnapshotRow): SnapshotRecord {
     layer: row.kind === "committed" ? layerOf(row) : undefined,
     appliedLayerId: row.applied_layer_id === null ? undefined : Number(row.applied_layer_id),
     appliedBlob: row.applied_blob === null ? undefined : decodeBlob(row.applied_blob, row.name),
+    tocDigest: row.toc_digest ?? undefined,
     usage: { sizeBytes: Number(row.size_bytes), inodes: Number(row.inodes) },
   };
 }

@@ -72,4 +72,21 @@ CREATE TABLE claims (
 CREATE INDEX claims_by_layer ON claims (layer_id) WHERE layer_id IS NOT NULL;
 `;
 
-export const migrations: readonly string[] = [initial, appliedLayers, appliedBlobs, claims];
+/**
+ * The digest of the table of contents that a claimed layer was made of (contract.ts). Of those that
+ * were claimed before it is not known, and so no image has named it.
+ */
+const claimedTables = `
+ALTER TABLE snapshots ADD COLUMN toc_digest TEXT
+  CHECK (toc_digest IS NULL OR kind = 'committed');
+
+UPDATE snapshots SET toc_digest = 'unknown' WHERE kind = 'committed' AND name LIKE '%/claimed-%';
+`;
+
+export const migrations: readonly string[] = [
+  initial,
+  appliedLayers,
+  appliedBlobs,
+  claims,
+  claimedTables,
+];

@@ -24,6 +24,7 @@ type Claim = {
   readonly nowNs: bigint;
   readonly labels: string;
   readonly layerId: number;
+  readonly tocDigest: string | null;
   readonly sizeBytes: number;
   readonly inodes: number;
 };
@@ -105,9 +106,11 @@ VALUES ($id, $name, $parentId, $kind, $nowNs, $nowNs, $labels)`;
 
 const claim = `
 INSERT INTO snapshots
-  (id, name, parent_id, kind, created_ns, updated_ns, labels, layer_id, size_bytes, inodes)
+  (id, name, parent_id, kind, created_ns, updated_ns, labels, layer_id, toc_digest, size_bytes,
+   inodes)
 VALUES
-  ($id, $name, $parentId, 'committed', $nowNs, $nowNs, $labels, $layerId, $sizeBytes, $inodes)`;
+  ($id, $name, $parentId, 'committed', $nowNs, $nowNs, $labels, $layerId, $tocDigest, $sizeBytes,
+   $inodes)`;
 
 /** The number is new also for what was decided before, so that the oldest have the lowest. */
 const noteDecision = `

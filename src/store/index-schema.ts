@@ -170,6 +170,26 @@ CREATE TABLE lazy_layers (
 CREATE INDEX lazy_layers_by_layer ON lazy_layers (layer);
 `;
 
+const lazyTables = `
+-- As before, and new: the digest of the table itself. Nothing but the manifest of an image ties a
+-- table to a blob, so the blob alone does not say which tree the layer shows. What was made before
+-- is found no more.
+DROP TABLE lazy_layers;
+CREATE TABLE lazy_layers (
+  digest TEXT NOT NULL,
+  toc_digest TEXT NOT NULL,
+  root TEXT NOT NULL,
+  place TEXT NOT NULL CHECK (place IN ('first', 'upper', 'any')),
+  layer INTEGER NOT NULL REFERENCES layers (id),
+  image TEXT NOT NULL,
+  format TEXT NOT NULL,
+  created_ns INTEGER NOT NULL,
+  PRIMARY KEY (digest, toc_digest, root, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX lazy_layers_by_layer ON lazy_layers (layer);
+`;
+
 export const indexMigrations: readonly string[] = [
   initial,
   compressedContent,
@@ -177,4 +197,5 @@ export const indexMigrations: readonly string[] = [
   staleContent,
   layerBuilders,
   lazyLayers,
+  lazyTables,
 ];

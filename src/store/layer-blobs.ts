@@ -51,13 +51,21 @@ export function findLayerBlob(
   return row;
 }
 
-/** Whether any layer was made of the blob, whatever it lies on. */
-export function isBlobKnown(database: Database, digest: string): boolean {
-  const query = database.query<{ known: number }, [string, string]>(
+/**
+ * Whether any layer was made of the blob, or of this table of it, whatever it lies on.
+ *
+ * @param tocDigest undefined where the image names no table
+ */
+export function isBlobKnown(
+  database: Database,
+  digest: string,
+  tocDigest: string | undefined,
+): boolean {
+  const query = database.query<{ known: number }, [string, string, string | null]>(
     `SELECT EXISTS (SELECT 1 FROM layer_blobs WHERE digest = ?)
-       OR EXISTS (SELECT 1 FROM lazy_layers WHERE digest = ?) AS known`,
+       OR EXISTS (SELECT 1 FROM lazy_layers WHERE digest = ? AND toc_digest = ?) AS known`,
   );
-  return query.get(digest, digest)?.known === 1;
+  return query.get(digest, digest, tocDigest ?? null)?.known === 1;
 }
 
 /** Whether the image file is there in its size; its bytes are not looked at. */

@@ -1,6 +1,12 @@
 /**
  * Layers made of tables of contents, and the packs that their missing content goes to.
  *
+ * Such a layer is found by its table as well as by its blob. The digest of the blob says nothing of
+ * the table: a registry may answer the range it lies in with any bytes, and only the manifest of an
+ * image says which are right. So an image gets the layers of tables that its own manifest names,
+ * and a lying image harms none but itself; also once all content is there, for its pieces were
+ * compared with the table alone.
+ *
  * The row of a pack dies with its layer; the row of a blob goes on to the layer that takes the
  * place of the first one when all content is there (layer/rewrite.ts).
  *
@@ -24,8 +30,14 @@ export interface LazyPackRow {
   readonly complete: 0 | 1;
 }
 
+/** A blob together with its table of contents, and what else the layer depends on. */
+export interface LazyKey extends BlobKey {
+  /** As `ClaimedLayer.tocDigest`. */
+  readonly toc_digest: string;
+}
+
 /** What a lazy layer was made of. */
-export interface LazyBlob extends Omit<BlobKey, "place"> {
+export interface LazyBlob extends Omit<LazyKey, "place"> {
   /** `any` where it makes no difference. */
   readonly place: BlobPlace;
   /** As the user named it. */
@@ -61,19 +73,20 @@ function rowOf({ complete, pack, created_ns: createdNs, ...row }: FoundRow): Laz
 }
 
 /**
- * The layer that was made of the blob's table of contents. Undefined also where its image file is
- * gone, as for `findLayerBlob`.
+ * The layer that was made of this table of contents of the blob. Undefined also where its image
+ * file is gone, as for `findLayerBlob`.
  */
 export function findLazyLayer(
   database: Database,
   paths: StorePaths,
-  key: BlobKey,
+  key: LazyKey,
 ): LazyLayerRow | undefined {
   const row = database
-    .query<FoundRow, [string, string, string]>(
-      `${selectLayers} WHERE digest = ? AND root = ? AND place IN ('any', ?)`,
+    .query<FoundRow, [string, string, string, string]>(
+      `${selectLayers}
+       WHERE digest = ? AND toc_digest = ? AND root = ? AND place IN ('any', ?)`,
     )
-    .get(key.digest, key.root, key.place);
+    .get(key.digest, key.toc_digest, key.root, key.place);
   if (row === null || !imageOfLayerIsThere(database, paths, row.layer)) return undefined;
   return rowOf(row);
 }
@@ -107,12 +120,14 @@ export function markComplete(database: Database, pack: number): void {
 
 /** As `enterLayerBlob`: the caller holds the lock of the store. */
 export function enterLazyBlob(database: Database, blob: LazyBlob, layer: number): void {
+  const { digest, toc_digest, root, place, image, format } = blob;
   database
     .query(
-      `INSERT OR REPLACE INTO lazy_layers (digest, root, place, layer, image, format, created_ns)
-       VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO lazy_layers
+         (digest, toc_digest, root, place, layer, image, format, created_ns)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     )
-    .run(blob.digest, blob.root, blob.place, layer, blob.image, blob.format, realtimeNs());
+    .run(digest, toc_digest, root, place, layer, image, format, realtimeNs());
 }
 
 /** The caller holds the lock of the store. */

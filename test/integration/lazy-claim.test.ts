@@ -3,7 +3,8 @@
  * node: one build for many claims, protection, deletion, promotion.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import { checkRoot } from "../../src/check/check.ts";
 import { compressionAlgorithm } from "../../src/erofs/compression.ts";
@@ -50,9 +51,14 @@ function claim(signal = never): Promise<BuiltClaim> {
   return store.layers.claim(tableOf(blob), base, signal);
 }
 
+/** As the manifest names the layer. */
+function named(of: MemoryBlob): [digest: string, tocDigest: string | undefined] {
+  return [of.digest, tableOf(of).claim.tocDigest];
+}
+
 /** A layer that a snapshot refers to. */
-async function claimAndCommit(): Promise<BuiltClaim & { readonly packId: number }> {
-  const layer = await claim();
+async function claimAndCommit(of = blob): Promise<BuiltClaim & { readonly packId: number }> {
+  const layer = await store.layers.claim(tableOf(of), base, never);
   store.neighbours.referenced.add(layer.layerId);
   store.layers.settle(layer.layerId);
   return { ...layer, packId: defined(layer.packId, "a pack") };
@@ -129,8 +135,74 @@ describe("NodeLayerStore.claim()", () => {
     const lazy = await lazyBlob(rawTar([{ name: "packs/file", content: "x" }]), "estargz");
     const first = await store.layers.claim(tableOf(lazy), { ...base, lower }, never);
     // Another layer below would make another one of it.
-    expect(await store.layers.findClaimed(lazy.digest, { ...base, lower })).toBeUndefined();
+    expect(await store.layers.findClaimed(...named(lazy), { ...base, lower })).toBeUndefined();
     store.layers.settle(first.layerId);
+  });
+});
+
+/** A registry answers the range of the table with another one, whatever the blob's digest. */
+async function lyingBlob(): Promise<MemoryBlob> {
+  const lie = await lazyBlob(rawTar([{ name: "text", content: "a lie" }]), "estargz");
+  return { ...lie, digest: blob.digest };
+}
+
+async function complete(layer: { layerId: number; packId: number }, of: MemoryBlob): Promise<void> {
+  fillPack(store.root, layer.packId, of);
+  await noteWhole(store.root, layer.packId);
+  await store.layers.markComplete(layer.packId);
+  await store.layers.promote(layer.layerId);
+}
+
+describe("a layer of a table that lies", () => {
+  test.each(["first", "last"])("is no other image's, complete or not: %s", async (order) => {
+    const lie = await lyingBlob();
+    const blobs = order === "first" ? [lie, blob] : [blob, lie];
+    const layers = [];
+    for (const of of blobs) layers.push(await claimAndCommit(of));
+    expect(layers.map(({ reused }) => reused)).toEqual([false, false]);
+    for (const [at, of] of blobs.entries()) {
+      await complete(layers[at]!, of);
+      const found = await store.layers.findClaimed(...named(of), base);
+      const [, tocDigest] = named(of);
+      expect(found).toMatchObject({ isLazy: false, state: "complete", tocDigest });
+      expect(await store.layers.claim(tableOf(of), base, never)).toHaveProperty(
+        "layerId",
+        found?.layerId,
+      );
+    }
+    for (const tocDigest of [undefined, "sha256:other"]) {
+      expect(await store.layers.findClaimed(blob.digest, tocDigest, base)).toBeUndefined();
+    }
+  });
+
+  test("is not what the whole blob is, which is read and built", async () => {
+    const lie = await lyingBlob();
+    const layer = await claimAndCommit(lie);
+    await complete(layer, lie);
+    const { digest, sizeBytes, bytes } = blob;
+    const file = join(folder.path, "blob");
+    writeFileSync(file, bytes);
+    const read = async () => bytes;
+    const whole = { digest, sizeBytes, namespace: undefined, file, read };
+    const applied = await store.layers.apply(whole, base, never);
+    expect(applied).toMatchObject({ reused: false, diffId: blob.diffId });
+    // From now on it is this one for everybody.
+    for (const of of [lie, blob]) {
+      const found = await store.layers.findClaimed(...named(of), base);
+      expect(found).toMatchObject({ layerId: applied.layerId, diffId: blob.diffId });
+    }
+  });
+
+  test("that nobody vouches for is found again only by the same bytes", async () => {
+    const unverified = (of: MemoryBlob) => {
+      const table = tableOf(of);
+      const { format } = table.claim;
+      return store.layers.claim({ ...table, claim: { format } }, base, never);
+    };
+    const [lie, honest] = [await unverified(await lyingBlob()), await unverified(blob)];
+    expect([lie.reused, honest.reused]).toEqual([false, false]);
+    expect(await unverified(blob)).toMatchObject({ layerId: honest.layerId, reused: true });
+    expect(await store.layers.findClaimed(...named(blob), base)).toBeUndefined();
   });
 });
 
@@ -148,7 +220,7 @@ describe("NodeLayerStore.promote()", () => {
     expect([...store.neighbours.referenced]).toEqual([promoted.layerId]);
     expect(namesIn("packs")).toEqual(["1.pack"]);
     expect(namesIn("images")).toEqual([`${promoted.layerId}.erofs`]);
-    const found = await store.layers.findClaimed(blob.digest, base);
+    const found = await store.layers.findClaimed(...named(blob), base);
     expect(found).toMatchObject({ layerId: promoted.layerId, isLazy: false, state: "complete" });
     expect(findings()).toEqual([]);
   });

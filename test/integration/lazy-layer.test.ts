@@ -166,7 +166,7 @@ describe.skipIf(process.getuid?.() !== 0)("a layer made of a table of contents",
     const bytes = 9000 + 14 * MiB;
     expect(added).toMatchObject({ packId: undefined, missingBytes: 0, knownBytes: bytes });
     const { database, paths } = store;
-    const found = findLazyLayer(database, paths, keyOf(blob.digest, "upper"));
+    const found = findLazyLayer(database, paths, keyOf(tableOf(blob), "upper"));
     expect(found).toMatchObject({ layer: added.layerId, pack: undefined, state: "complete" });
     expect(packFiles()).toEqual(["1.pack"]);
     const eager = await addEager(store, decompressAll(blob.bytes), "first", zstd);
@@ -229,13 +229,13 @@ describe.skipIf(process.getuid?.() !== 0)("a layer made of a table of contents",
     const { layerId, packId } = await addLazy(store, blob, "first");
     const { database, paths } = store;
     for (const place of ["first", "upper"] as const) {
-      const found = findLazyLayer(database, paths, keyOf(blob.digest, place));
+      const found = findLazyLayer(database, paths, keyOf(tableOf(blob), place));
       expect(found).toMatchObject({ layer: layerId, pack: packId, state: "fetching", inodes: 2 });
     }
     markComplete(database, defined(packId, "a pack"));
     expect(listLazyLayers(database)).toMatchObject([{ layer: layerId, state: "complete" }]);
     rmSync(imagePath(paths, layerId));
-    expect(findLazyLayer(database, paths, keyOf(blob.digest, "first"))).toBeUndefined();
+    expect(findLazyLayer(database, paths, keyOf(tableOf(blob), "first"))).toBeUndefined();
   });
 });
 
@@ -315,7 +315,7 @@ describe.skipIf(process.getuid?.() !== 0)("a lazy layer that is promoted", () =>
     expect(packFiles()).toEqual(["1.pack"]);
     expect(treeOf(promoted.layerId)).toEqual(before);
     expect(store.check()).toEqual([]);
-    const found = findLazyLayer(store.database, store.paths, keyOf(blob.digest, "first"));
+    const found = findLazyLayer(store.database, store.paths, keyOf(tableOf(blob), "first"));
     expect(found).toMatchObject({ layer: promoted.layerId, pack: undefined, state: "complete" });
   });
 

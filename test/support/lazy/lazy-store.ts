@@ -11,16 +11,17 @@ import { buildLazy, type LazyFacts } from "../../../src/layer/lazy-build.ts";
 import type { LazyTable } from "../../../src/snapshot/contract.ts";
 import { buildTarTree } from "../../../src/layer/tar-tree.ts";
 import { unknownLower } from "../../../src/layer/tar-lower.ts";
-import type { BlobKey } from "../../../src/store/layer-blobs.ts";
+import type { LazyKey } from "../../../src/store/lazy-layers.ts";
 import { Presence } from "../../../src/ondemand/presence.ts";
 import { openPieces } from "../../../src/store/lazy-pack.ts";
 import { packPath } from "../../../src/store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "../../../src/store/publish.ts";
+import { defined } from "../../../src/util/assert.ts";
 import type { TestStore } from "../store.ts";
 import { pieces } from "../tar/raw-tar.ts";
 import { type MemoryBlob, readPiece, tocOf } from "./lazy-blob.ts";
 
-export type Place = BlobKey["place"];
+export type Place = LazyKey["place"];
 
 const root = { mode: fileType.directory | 0o755, uid: 0, gid: 0 };
 const image = "registry.example/some/image:1";
@@ -30,8 +31,9 @@ export type PulledBlob = Pick<MemoryBlob, "bytes" | "digest" | "sizeBytes" | "an
 
 export type LazyLayerFacts = LazyFacts & PublishedLayer;
 
-export function keyOf(digest: string, place: Place): BlobKey {
-  return { digest, root: "40755 0:0", place };
+export function keyOf({ digest, claim }: LazyTable, place: Place): LazyKey {
+  const toc_digest = defined(claim.tocDigest, "the digest of the table");
+  return { digest, toc_digest, root: "40755 0:0", place };
 }
 
 /** Builds a lazy layer and does not publish it. */
@@ -41,7 +43,7 @@ export function buildOf(
   place: Place,
   codec?: ExtentCodec,
 ): Promise<{ readonly layer: BuiltLayer; readonly facts: LazyFacts }> {
-  const key = keyOf(table.digest, place);
+  const key = keyOf(table, place);
   const base = { root, lower: place === "first" ? [] : ("unknown" as const) };
   const createPack = (contentBytes: number) => store.createLazyPack(contentBytes);
   return buildLazy(store.environment(codec), { ...table, base, key }, createPack);

@@ -30,7 +30,7 @@ class Scene implements Disposable {
   private constructor(blobs: readonly MemoryBlob[]) {
     this.blobs = blobs;
     this.registry.add(...blobs);
-    const isKnown = (digest: string): boolean => this.layers.known.has(digest);
+    const isKnown = ({ digest }: { digest: string }) => this.layers.known.has(digest);
     const timeoutMs = 60_000;
     this.#tables = new ImageTables({
       manifest: async () => manifestOf(blobs.map((blob) => descriptorOf(blob))),

@@ -44,7 +44,7 @@ class TestClaims implements Disposable {
     this.#tables = new ImageTables({
       manifest: async () => this.manifest,
       ranges: this.registry.ranges,
-      isKnown: (digest) => this.layers.known.has(digest),
+      isKnown: ({ digest }) => this.layers.known.has(digest),
       allowUnverified: false,
       timeoutMs,
     });
@@ -144,6 +144,38 @@ describe("NodeLayerClaims.claim()", () => {
     expect(node.decisions.map((decision) => decision.reason)).toEqual(["", reason, reason]);
     expect(node.layers.settled).toEqual([8, 8]);
     expect(node.layers.released).toEqual([8, 8]);
+  });
+
+  test("takes a layer that was made of a table only where the image names that", async () => {
+    using node = await TestClaims.of(["a", "b"]);
+    const [blob, other] = node.blobs;
+    const toc = "containerd.io/snapshot/stargz/toc.digest";
+    node.layers.known.set(blob!.digest, {
+      ...claimedLayer(7, true),
+      reused: true,
+      tocDigest: other!.annotations[toc]!,
+    });
+    expect(await node.claim(0)).toHaveProperty("layerId", 1);
+    expect(node.registry.reads).not.toEqual([]);
+    node.manifest.layers[0]!.annotations = { ...other!.annotations };
+    expect(await node.claim(0)).toHaveProperty("layerId", 7);
+  });
+
+  test("says whether the image names a table, or why the layer is pulled", async () => {
+    using node = await TestClaims.of(["a"]);
+    const toc = node.blobs[0]!.annotations["containerd.io/snapshot/stargz/toc.digest"]!;
+    expect(await node.claims.names(node.request(0), toc)).toBe(true);
+    expect(node.decisions).toEqual([]);
+    expect(await node.claims.names(node.request(0), "sha256:other")).toBe(false);
+    const reason = "its chain ID is taken by a layer that was made of another table of contents";
+    expect(node.decisions).toMatchObject([{ decision: "not lazy", reason }]);
+  });
+
+  test("checks also what somebody else has built of the blob meanwhile", async () => {
+    using node = await TestClaims.of(["a"]);
+    node.layers.claim = async () => claimedLayer(8, false, "sha256:tar a");
+    expect(await node.claim(0, { target: "sha256:forged" })).toBeUndefined();
+    expect(node.layers.released).toEqual([8]);
   });
 
   test("mounts the layers below for a layer that needs them", async () => {

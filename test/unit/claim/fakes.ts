@@ -78,8 +78,9 @@ export class FakeLazyStore implements LazyLayerStore {
     return claimedLayer(this.claimed.length, true);
   }
 
-  async findClaimed(digest: string): Promise<ClaimedLayer | undefined> {
-    return this.known.get(digest);
+  async findClaimed(digest: string, tocDigest?: string): Promise<ClaimedLayer | undefined> {
+    const layer = this.known.get(digest);
+    return layer?.tocDigest === undefined || layer.tocDigest === tocDigest ? layer : undefined;
   }
 
   settle(layerId: number): void {

@@ -82,7 +82,7 @@ describe("ImageTables", () => {
 
   test("leaves out layers that are known", async () => {
     let known = "";
-    using image = await TestImage.of(["a", "b"], { isKnown: (digest) => digest === known });
+    using image = await TestImage.of(["a", "b"], { isKnown: ({ digest }) => digest === known });
     known = image.manifest.layers[1]!.digest;
     await image.table(0);
     expect(image.registry.reads).toHaveLength(1);

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { claimLabels } from "../../../src/snapshot/claim-labels.ts";
-import type { ClaimedLayer, ClaimRequest, LayerClaims } from "../../../src/snapshot/contract.ts";
+import type {
+  ClaimedLayer,
+  ClaimRequest,
+  LayerClaims,
+  LayerName,
+} from "../../../src/snapshot/contract.ts";
 import { rejection } from "../../support/rejection.ts";
 import { noLabels, TestNode } from "./fakes.ts";
 
@@ -21,6 +26,8 @@ class FakeClaims implements LayerClaims {
   readonly asked: ClaimRequest[] = [];
   /** Layers by chain ID; what is not here is pulled. */
   readonly layers = new Map<string, number>();
+  /** Of the table that the manifest of the image names, whatever the layer. */
+  toc = "sha256:table";
   gate: Promise<unknown> = Promise.resolve();
   failure: unknown;
 
@@ -33,7 +40,11 @@ class FakeClaims implements LayerClaims {
     const state = "fetching" as const;
     return layerId === undefined
       ? undefined
-      : { layerId, ...facts, isLazy: true, packId: 512, state };
+      : { layerId, ...facts, isLazy: true, packId: 512, state, tocDigest: this.toc };
+  }
+
+  async names(_: LayerName, tocDigest: string): Promise<boolean> {
+    return tocDigest === this.toc;
   }
 
   rootOf(): { mode: number; uid: number; gid: number } {
@@ -132,6 +143,33 @@ describe("Snapshotter.prepare() of a layer", () => {
     expect(await prepareLayer(node, "sha256:a", "", "default/9/k")).toBe("other/5/sha256:a");
     expect(claims.asked).toHaveLength(1);
   });
+
+  test.each(["a hostile image", "an honest image"])(
+    "gives nobody the layer that %s was claimed with, unless its manifest names the table",
+    async (first) => {
+      const { node, claims } = lazyNode();
+      await using _ = node;
+      claims.layers.set("sha256:a", 11);
+      claims.toc = `sha256:table of ${first}`;
+      const name = await prepareLayer(node, "sha256:a", "", "one/1/k");
+      claims.toc = "sha256:table of the other image";
+      claims.layers.set("sha256:a", 12);
+      const prepare = (key: string) => node.snapshotter.prepare(key, "", labelsOf("sha256:a"));
+      // Not claimed either: containerd would take any of the two.
+      expect(await prepare("two/2/k")).toHaveLength(1);
+      expect(await prepare("one/3/k")).toHaveLength(1);
+      expect(claims.asked).toHaveLength(1);
+      // A promotion changes the layer, but not what its bytes were compared with.
+      node.metadata.moveLayer(11, 13);
+      await node.restart();
+      const labels = labelsOf("sha256:a");
+      await node.snapshotter.commit("two/4/sha256:a", "two/2/k", { labels, parent: "" });
+      expect(await prepare("three/5/k")).toHaveLength(1);
+      claims.toc = `sha256:table of ${first}`;
+      expect(await prepareLayer(node, "sha256:a", "", "three/6/k")).toBe(name);
+      expect(claims.asked).toHaveLength(1);
+    },
+  );
 
   test("the same layer on another parent is another snapshot", async () => {
     const { node, claims } = lazyNode();

@@ -60,6 +60,7 @@ describe("SnapshotMetadata", () => {
       layer: undefined,
       appliedLayerId: undefined,
       appliedBlob: undefined,
+      tocDigest: undefined,
       usage: { sizeBytes: 0, inodes: 0 },
     });
   });
@@ -182,20 +183,25 @@ describe("SnapshotMetadata", () => {
   test("finds what was committed for a chain ID on a parent, and only that", async () => {
     await using store = new Store();
     const { metadata } = store;
-    const claim = (name: string, target: string, parentId?: number) => {
+    const claim = (name: string, target: string, parentId?: number, tocDigest?: string) => {
       const id = metadata.reserveId();
       const labels = new Map([["containerd.io/snapshot.ref", target]]);
       const usage = { sizeBytes: 1, inodes: 1 };
-      metadata.claim({ id, name, parentId, nowNs: 3n, labels, layerId: id, usage });
+      const made = { layerId: id, tocDigest, usage };
+      metadata.claim({ id, name, parentId, nowNs: 3n, labels, ...made });
       return id;
     };
     const root = claim("root", "sha256:a");
-    claim("child", "sha256:b", root);
+    claim("child", "sha256:b", root, "sha256:table");
+    claim("other/child", "sha256:b", root);
     store.active("container", root);
-    expect(metadata.findTarget("sha256:a", undefined)?.name).toBe("root");
-    expect(metadata.findTarget("sha256:b", root)?.name).toBe("child");
-    expect(metadata.findTarget("sha256:b", undefined)).toBeUndefined();
-    expect(metadata.findTarget("sha256:a", root)).toBeUndefined();
+    expect(metadata.findTarget("sha256:a", undefined)).toMatchObject([{ name: "root" }]);
+    expect(metadata.findTarget("sha256:b", root)).toMatchObject([
+      { name: "child", tocDigest: "sha256:table" },
+      { name: "other/child", tocDigest: undefined },
+    ]);
+    expect(metadata.findTarget("sha256:b", undefined)).toEqual([]);
+    expect(metadata.findTarget("sha256:a", root)).toEqual([]);
     expect(() => claim("child", "sha256:c")).toThrow("is there already");
   });
 
