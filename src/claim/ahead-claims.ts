@@ -20,14 +20,14 @@ import type {
   LazyLayerStore,
 } from "../snapshot/contract.ts";
 import type { Logger } from "../util/logger.ts";
-import type { ImageTables, TableAnswer } from "./image-tables.ts";
+import { type ImageTables, lazyTable, releaseTable, type TableAnswer } from "./image-tables.ts";
 
 /** As long as tables are kept. */
 const keptMs = 60_000;
 
 export interface AheadClaimsOptions {
   readonly layers: LazyLayerStore;
-  readonly tables: Pick<ImageTables, "table" | "manifest">;
+  readonly tables: Pick<ImageTables, "tableAhead" | "manifest">;
   readonly content: Pick<ContentStore, "containerdRoot">;
   /** Whether the layer is there as the image means it, so that it need not be made. */
   readonly isKnown: (layer: OciDescriptor) => boolean;
@@ -37,15 +37,18 @@ export interface AheadClaimsOptions {
 
 /** What became of a layer that was begun. */
 export interface AheadClaim {
-  /** Rejects where the table could not be had. */
-  readonly answer: Promise<TableAnswer>;
+  /**
+   * Rejects where the table could not be had; undefined where there was no room for it. Released
+   * where there is a layer.
+   */
+  readonly answer: Promise<TableAnswer | undefined>;
   /** Protected; undefined where it has to be made still, if it can be. */
   readonly layer: ClaimedLayer | undefined;
 }
 
 interface Begun {
   readonly root: LayerBase["root"];
-  readonly answer: Promise<TableAnswer>;
+  readonly answer: Promise<TableAnswer | undefined>;
   /** Never rejects. */
   readonly layer: Promise<ClaimedLayer | undefined>;
   readonly expiry: Timer;
@@ -83,7 +86,11 @@ export class AheadClaims implements Disposable {
     this.#forget(key, begun);
     const { answer } = begun;
     const layer = await begun.layer;
-    if (layer === undefined || isFor(begun.root, request.base)) return { answer, layer };
+    if (layer === undefined) return { answer, layer };
+    if (isFor(begun.root, request.base)) {
+      releaseTable(answer);
+      return { answer, layer };
+    }
     this.#drop(layer);
     return { answer, layer: undefined };
   }
@@ -96,7 +103,7 @@ export class AheadClaims implements Disposable {
     const { tables, timeoutMs } = this.#options;
     const { root } = request.base;
     const signal = AbortSignal.timeout(timeoutMs);
-    const answer = tables.table(request, digest, signal);
+    const answer = tables.tableAhead(request, digest);
     const layer = this.#make(request.image, digest, root, answer, signal);
     const key = keyOf(request, digest);
     const expiry = setTimeout(() => this.#expire(key), keptMs);
@@ -108,19 +115,15 @@ export class AheadClaims implements Disposable {
     image: string,
     digest: string,
     root: LayerBase["root"],
-    answer: Promise<TableAnswer>,
+    answer: Promise<TableAnswer | undefined>,
     signal: AbortSignal,
   ): Promise<ClaimedLayer | undefined> {
     const { layers, log } = this.#options;
     try {
       const table = await answer;
-      if ("reason" in table) return undefined;
-      const { blobBytes: sizeBytes, ...toc } = table;
-      return await layers.claim(
-        { ...toc, digest, sizeBytes, image },
-        { root, lower: "unknown" },
-        signal,
-      );
+      if (table === undefined || "reason" in table) return undefined;
+      const base = { root, lower: "unknown" } as const;
+      return await layers.claim(lazyTable(table, image, digest), base, signal);
     } catch (error) {
       log.debug({ blob: digest, reason: describeError(error) }, "a layer is not made ahead");
       return undefined;
@@ -138,6 +141,7 @@ export class AheadClaims implements Disposable {
     const begun = this.#begun.get(key);
     if (begun === undefined) return;
     this.#forget(key, begun);
+    releaseTable(begun.answer);
     void begun.layer.then((layer) => layer && this.#drop(layer));
   }
 

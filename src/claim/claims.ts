@@ -23,7 +23,7 @@ import { sha256Digest } from "../util/digest.ts";
 import type { Logger } from "../util/logger.ts";
 import type { AheadClaims } from "./ahead-claims.ts";
 import { isFirstLayer, namedToc } from "./candidate.ts";
-import type { ImageTables } from "./image-tables.ts";
+import { type ImageTables, lazyTable } from "./image-tables.ts";
 import { beforeDeadline } from "./deadline.ts";
 
 export interface LayerClaimsOptions {
@@ -140,11 +140,11 @@ export class NodeLayerClaims implements LayerClaims {
     layers.expectClaim();
     const asked = begun?.answer ?? tables.table(request, layerDigest, signal);
     if (begun === undefined) void ahead.begin(request);
-    const answer = await asked;
+    const answer = (await asked) ?? (await tables.table(request, layerDigest, signal));
     if ("reason" in answer) throw new Refusal(answer.reason);
-    const { blobBytes: sizeBytes, ...table } = answer;
-    const blob = { ...table, digest: layerDigest, sizeBytes, image: request.image };
+    using table = answer;
     signal.throwIfAborted();
+    const blob = lazyTable(table, request.image, layerDigest);
     return this.#checked(request, await this.#make(blob, request, signal));
   }
 

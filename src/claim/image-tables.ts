@@ -2,14 +2,18 @@
  * The tables of contents of the layers of an image, all fetched when the first of them is asked
  * for: containerd asks for one layer after the other, and would wait for each.
  *
- * A table is kept until it is used, at most a minute. What failed is remembered as well, so that a
- * registry that is away holds a pull up once, and not at each layer.
+ * A table is kept until it is used, at most a minute. All that are in memory at a time share
+ * budgets: those that wait, and those of which layers are being made. What failed is remembered as
+ * well, so that a registry that is away holds a pull up once, and not at each layer.
  *
  * @module
  */
 import { AppError } from "../errors.ts";
+import { tocBytesMax } from "../lazy/limits.ts";
 import type { OciDescriptor, OciManifest } from "../oci/schema.ts";
+import type { LazyTable } from "../snapshot/contract.ts";
 import { defined } from "../util/assert.ts";
+import { ByteBudget } from "../util/byte-budget.ts";
 import { MiB } from "../util/bytes.ts";
 import { Gate } from "../util/gate.ts";
 import { candidateOf } from "./candidate.ts";
@@ -18,8 +22,10 @@ import { readToc, type ReadRange, type TocBytes } from "./toc-ranges.ts";
 
 /** Fetched at the same time; a server gets no more requests than the client lets through. */
 const fetchesMax = 8;
-/** Of tables that nobody has asked for yet; those beyond are fetched when they are. */
-const waitingBytesMax = 64 * MiB;
+/** Of tables that were fetched in advance; those beyond are fetched when they are asked for. */
+const aheadBytesMax = 64 * MiB;
+/** Of those that are fetched when they are asked for. They wait for each other. */
+const askedBytesMax = tocBytesMax;
 const keptMs = 60_000;
 
 export interface ImageTablesOptions {
@@ -33,22 +39,19 @@ export interface ImageTablesOptions {
   readonly timeoutMs: number;
 }
 
-export interface LayerTable extends TocBytes {
+/** To be disposed of when nobody needs it any more. */
+export interface LayerTable extends TocBytes, Disposable {
   readonly blobBytes: number;
 }
 
 /** A table, or why there is none. */
 export type TableAnswer = LayerTable | { readonly reason: string };
 
-type Admit = (sizeBytes: number) => boolean;
-const always: Admit = () => true;
+/** Undefined where the table was too large to be fetched in advance. */
+type Waiting = Promise<TableAnswer | undefined>;
 
-interface Waiting {
-  /** Undefined where the table was too large to wait. */
-  readonly answer: Promise<TableAnswer | undefined>;
-  /** Of the table, as long as it waits. */
-  readonly kept: { bytes: number };
-}
+/** Gives room for a table, or refuses it. */
+type TakeBytes = (sizeBytes: number) => Disposable | undefined | Promise<Disposable>;
 
 interface Image {
   readonly request: ManifestRequest;
@@ -60,11 +63,28 @@ interface Image {
   hasFailed: boolean;
 }
 
+/** Nobody needs the table, whenever it comes. */
+export function releaseTable(answer: Promise<TableAnswer | undefined>): void {
+  void answer.then(
+    (table) => {
+      if (table !== undefined && "toc" in table) table[Symbol.dispose]();
+    },
+    () => undefined,
+  );
+}
+
+/** What a layer is made of. */
+export function lazyTable(table: LayerTable, image: string, digest: string): LazyTable {
+  const { claim, range, toc, blobBytes: sizeBytes } = table;
+  return { image, digest, sizeBytes, claim, range, toc };
+}
+
 export class ImageTables {
   readonly #options: ImageTablesOptions;
   readonly #images = new Map<string, Image>();
   readonly #gate = new Gate(fetchesMax);
-  #waitingBytes = 0;
+  readonly #ahead = new ByteBudget(aheadBytesMax);
+  readonly #asked = new ByteBudget(askedBytesMax);
 
   constructor(options: ImageTablesOptions) {
     this.#options = options;
@@ -85,17 +105,32 @@ export class ImageTables {
     layerDigest: string,
     signal: AbortSignal,
   ): Promise<TableAnswer> {
+    const answer = await this.tableAhead(request, layerDigest);
+    if (answer !== undefined) return answer;
+    const { layers } = await this.manifest(request);
+    const descriptor = defined(
+      layers.find(({ digest }) => digest === layerDigest),
+      "the layer in its manifest",
+    );
+    const take: TakeBytes = (sizeBytes) => this.#asked.take(sizeBytes);
+    const table = await this.#fetch(request, descriptor, signal, take);
+    return defined(table, "a table that was waited for");
+  }
+
+  /** The same of what is fetched in advance: undefined for a table for which there is no room. */
+  async tableAhead(
+    request: ManifestRequest,
+    layerDigest: string,
+  ): Promise<TableAnswer | undefined> {
     const image = this.#imageOf(request);
     const { layers } = await image.manifest;
-    const descriptor = layers.find(({ digest }) => digest === layerDigest);
-    if (descriptor === undefined) return { reason: "the manifest of the image has no such layer" };
+    if (!layers.some(({ digest }) => digest === layerDigest)) {
+      return { reason: "the manifest of the image has no such layer" };
+    }
     image.tables ??= this.#fetchAll(image, layers);
     const waiting = image.tables.get(layerDigest);
     image.tables.delete(layerDigest);
-    const answer = await waiting?.answer.finally(() => this.#forget(waiting));
-    if (answer !== undefined) return answer;
-    const table = await this.#fetch(request, descriptor, signal, always);
-    return defined(table, "a table of any size");
+    return waiting;
   }
 
   /** Ends everything. */
@@ -103,9 +138,9 @@ export class ImageTables {
     for (const key of this.#images.keys()) this.#drop(key);
   }
 
-  /** How many bytes of tables wait to be asked for. */
-  get waitingBytes(): number {
-    return this.#waitingBytes;
+  /** How many bytes of tables are in memory. */
+  get heldBytes(): number {
+    return this.#ahead.takenBytes + this.#asked.takenBytes;
   }
 
   #imageOf(request: ManifestRequest): Image {
@@ -141,7 +176,7 @@ export class ImageTables {
     this.#images.delete(key);
     clearTimeout(image?.expiry);
     image?.abort.abort(new AppError("cancelled", "nobody has asked for it"));
-    for (const waiting of image?.tables?.values() ?? []) this.#forget(waiting);
+    for (const waiting of image?.tables?.values() ?? []) releaseTable(waiting);
   }
 
   #bounded(signal: AbortSignal): AbortSignal {
@@ -154,44 +189,38 @@ export class ImageTables {
     for (const descriptor of layers) {
       const { digest } = descriptor;
       if (tables.has(digest) || this.#options.isKnown(descriptor)) continue;
-      const kept = { bytes: 0 };
-      const admit = (sizeBytes: number) => !signal.aborted && this.#admit(kept, sizeBytes);
-      const answer = this.#gate.run(() => this.#fetch(request, descriptor, signal, admit));
+      const take: TakeBytes = (sizeBytes) => this.#ahead.tryTake(sizeBytes);
+      const answer = this.#gate.run(() => this.#fetch(request, descriptor, signal, take));
       // Whoever asks for it gets the failure; perhaps nobody does.
-      answer.catch(() => this.#forget({ answer, kept }));
-      tables.set(digest, { answer, kept });
+      answer.catch(() => undefined);
+      tables.set(digest, answer);
     }
     return tables;
   }
 
-  #admit(kept: Waiting["kept"], sizeBytes: number): boolean {
-    if (this.#waitingBytes + sizeBytes > waitingBytesMax) return false;
-    this.#waitingBytes += sizeBytes;
-    kept.bytes = sizeBytes;
-    return true;
-  }
-
-  #forget({ kept }: Waiting): void {
-    this.#waitingBytes -= kept.bytes;
-    kept.bytes = 0;
-  }
-
-  /** Undefined where the table was not admitted. */
+  /** Undefined where there was no room for the table. */
   async #fetch(
     { image }: ManifestRequest,
     descriptor: OciDescriptor,
     signal: AbortSignal,
-    admit: Admit,
+    take: TakeBytes,
   ): Promise<TableAnswer | undefined> {
     const candidate = candidateOf(descriptor, this.#options.allowUnverified);
     if ("reason" in candidate) return candidate;
     signal.throwIfAborted();
     const { digest, size: blobBytes } = descriptor;
     const read = this.#options.ranges(image, digest, signal);
-    const table = await readToc(blobBytes, candidate.claim, read, admit);
+    using room = new DisposableStack();
+    const table = await readToc(blobBytes, candidate.claim, read, async (sizeBytes) => {
+      const taken = room.use(await take(sizeBytes));
+      signal.throwIfAborted();
+      return taken !== undefined;
+    });
     if (table === "refused") return undefined;
-    return table === "absent"
-      ? { reason: "neither the image nor its end names a table of contents" }
-      : { ...table, blobBytes };
+    if (table === "absent") {
+      return { reason: "neither the image nor its end names a table of contents" };
+    }
+    const kept = room.move();
+    return { ...table, blobBytes, [Symbol.dispose]: () => kept.dispose() };
   }
 }

@@ -25,20 +25,23 @@ export interface TocBytes {
  */
 const tailBytes = 8 * KiB;
 
+/** Called with the size of a table before it is read; false: it is not read. */
+export type Admit = (sizeBytes: number) => Promise<boolean>;
+
 /**
  * @param claim what the manifest vouches for; undefined: whatever the footer says
- * @param admit called with the size of the table before it is read; false: it is not read
  * @returns `absent` for a blob without a footer of ours, `refused` where `admit` said no
  */
 export async function readToc(
   blobBytes: number,
   claim: TocClaim | undefined,
   read: ReadRange,
-  admit: (sizeBytes: number) => boolean,
+  admit: Admit,
 ): Promise<TocBytes | "absent" | "refused"> {
   if (claim !== undefined && !needsFooter(claim)) {
     const range = tocRange(claim, blobBytes);
-    return admit(range.lengthBytes) ? { claim, range, toc: await read(range) } : "refused";
+    if (!(await admit(range.lengthBytes))) return "refused";
+    return { claim, range, toc: await read(range) };
   }
   const tail = tailRange(blobBytes);
   const end = await read(tail);
@@ -46,7 +49,7 @@ export async function readToc(
   const found = claim ?? claimOfFooter(footer, blobBytes);
   if (found === undefined) return "absent";
   const range = tocRange(found, blobBytes, footer);
-  if (!admit(range.lengthBytes)) return "refused";
+  if (!(await admit(range.lengthBytes))) return "refused";
   return { claim: found, range, toc: await completeTail(range, tail, end, read) };
 }
 

@@ -10,6 +10,12 @@ import { KiB, MiB } from "../util/bytes.ts";
 export const entriesMax = 4 * 2 ** 20;
 /** Names, link targets, extended attributes and small content, which the tree keeps. */
 export const metadataBytesMax = 512 * MiB;
+/**
+ * Directories that no entry describes, each counted as often as it is deep: so long is the path by
+ * which it is looked for in the layers below. A path of 4 KiB may need two thousand of them, and
+ * what consists of such paths compresses well. Half a million are real, eight deep.
+ */
+export const implicitDepthsMax = 2 ** 22;
 /** Chunks of all files together, holes included: 64 MiB of memory, 64 TiB of 4 MiB chunks. */
 export const chunksPerLayerMax = 2 ** 24;
 /** PATH_MAX without its NUL (include/uapi/linux/limits.h): no longer path can be opened. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { AppError } from "../errors.ts";
 import { nameBytesMax } from "../erofs/format.ts";
 import type { FileTree } from "../erofs/file-tree.ts";
 import type { InodeRef } from "../erofs/inode-table.ts";
@@ -10,6 +11,7 @@ import type { TarEntry } from "../tar/entry.ts";
 import type { ByteString } from "../util/byte-string.ts";
 import type { TarInodes } from "./tar-inodes.ts";
 import type { LowerLookup } from "./tar-lower.ts";
+import { implicitDepthsMax } from "./tar-limits.ts";
 import { pathError, PathResolver, type PathStep } from "./tar-path.ts";
 import { opaqueXattr } from "./tar-whiteout.ts";
 
@@ -25,6 +27,8 @@ export class TreePaths {
   /** Entries come folder by folder, so the last folder is most often the next one. */
   #lastPath: string | undefined;
   #lastParent: InodeRef;
+  /** Of all directories that no entry describes, together. */
+  #implicitDepths = 0;
 
   constructor(tree: FileTree, lower: LowerLookup, inodes: TarInodes) {
     this.tree = tree;
@@ -104,6 +108,10 @@ export class TreePaths {
 
   /** A directory like that of the layers below, so that it does not hide that one's attributes. */
   #makeParent(steps: readonly PathStep<InodeRef>[], parent: InodeRef, entry: TarEntry): InodeRef {
+    this.#implicitDepths += steps.length;
+    if (this.#implicitDepths > implicitDepthsMax) {
+      throw new AppError("resource_exhausted", "too many directories have no entry of their own");
+    }
     const directory = this.#inodes.makeParent(
       this.#lower.findDirectory(steps.map(({ name }) => name)),
       parent,

@@ -3,10 +3,14 @@
  *
  * A table of contents may have a hundred megabytes, and as objects several times that. Here the
  * document is walked over only so far as it takes to know where elements begin and end; what lies
- * between is left to `JSON.parse`, which refuses all that is no JSON.
+ * between is left to `JSON.parse`, which refuses all that is no JSON. What it gets at a time is
+ * bounded, for a byte may become an object.
  *
  * @module
  */
+import { tocEntriesMax, tocEntryBytesMax } from "./limits.ts";
+import { tocTooLarge } from "./toc-fields.ts";
+
 const character = {
   tab: 0x09,
   newline: 0x0a,
@@ -22,7 +26,7 @@ const character = {
   closeBrace: 0x7d,
 } as const;
 
-/** Elements that are parsed together. */
+/** Elements that are parsed together, unless they are long. */
 const elementsPerBatch = 512;
 const key = Buffer.from('"entries"');
 
@@ -36,28 +40,26 @@ interface Batch {
 export interface JsonEntries {
   /** The document without the elements, for all else that it says. */
   readonly rest: unknown;
-  readonly count: number;
   /** All elements, in order; throws SyntaxError where one is no JSON. */
   readonly elements: () => Generator<unknown, void>;
 }
 
 /**
- * @throws SyntaxError for what is no JSON, and TypeError for what is no UTF-8; whether the elements
- *   themselves are, is found out when they are asked for
+ * @throws AppError `resource_exhausted` beyond the limits, SyntaxError for what is no JSON, and
+ *   TypeError for what is no UTF-8; whether the elements themselves are, is found out when they are
+ *   asked for
  */
 export function jsonEntries(json: Uint8Array): JsonEntries {
   const batches: Batch[] = [];
   const array = new Walker(json).findEntries(batches);
   const text = (start: number, end: number) =>
     new TextDecoder("utf-8", { fatal: true }).decode(json.subarray(start, end));
-  const rest: unknown = JSON.parse(
-    array === undefined
-      ? text(0, json.length)
-      : text(0, array.start) + text(array.end, json.length),
-  );
+  const { start: first, end: last } = array ?? { start: json.length, end: json.length };
+  const restBytes = first + json.length - last;
+  if (restBytes > tocEntryBytesMax) throw tocTooLarge(`${restBytes} bytes beside its entries`);
+  const rest: unknown = JSON.parse(text(0, first) + text(last, json.length));
   return {
     rest,
-    count: batches.reduce((sum, { count }) => sum + count, 0),
     *elements() {
       for (const { start, end, count } of batches) {
         const values = JSON.parse(`[${text(start, end)}]`) as unknown[];
@@ -100,18 +102,23 @@ class Walker {
   #walkElements(batches: Batch[]): void {
     this.#skipSpace();
     if (this.#json[this.#at] === character.closeBracket) return;
+    let total = 0;
     for (;;) {
       const start = this.#at;
       let count = 0;
       let end: number;
       let hasMore: boolean;
       do {
+        const from = this.#at;
         this.#skipSpace();
         this.#skipValue();
         end = this.#at;
+        if (end - from > tocEntryBytesMax) throw tocTooLarge(`an entry of ${end - from} bytes`);
         count += 1;
         hasMore = this.#take(character.comma);
-      } while (hasMore && count < elementsPerBatch);
+      } while (hasMore && count < elementsPerBatch && end - start < tocEntryBytesMax);
+      total += count;
+      if (total > tocEntriesMax) throw tocTooLarge(`more than ${tocEntriesMax} entries`);
       batches.push({ start, end, count });
       if (!hasMore) return;
     }

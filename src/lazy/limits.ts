@@ -7,12 +7,18 @@
 import { GiB, MiB } from "../util/bytes.ts";
 
 /**
- * Of a table, compressed and not. It is parsed as a whole; podman refuses more than 150 MiB. A
- * million files take about 250 MiB.
+ * Of a table, compressed and not. It is kept as a whole while its layer is made; podman refuses
+ * more than 150 MiB. A file of one chunk takes some 200 bytes. A layer with a larger table is
+ * pulled as a whole.
  */
-export const tocBytesMax = 256 * MiB;
-/** Files and chunks together; as many as a tar may have (tar-limits.ts). */
-export const tocEntriesMax = 4 * 2 ** 20;
+export const tocBytesMax = 96 * MiB;
+/** Files and chunks together: as objects they take a multiple of the table's bytes. */
+export const tocEntriesMax = 500_000;
+/**
+ * Of one entry, and of all that is no entry: a byte may become an object. The longest that is right
+ * has two paths and the attributes of a file (tar-limits.ts), in base64.
+ */
+export const tocEntryBytesMax = MiB;
 /** PATH_MAX without its NUL (include/uapi/linux/limits.h), which bounds the depth as well. */
 export const tocPathBytesMax = 4095;
 /**

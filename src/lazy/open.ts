@@ -10,6 +10,7 @@ import { parseEstargzFooter } from "./estargz/footer.ts";
 import { readEstargzToc } from "./estargz/read.ts";
 import { tocBytesMax } from "./limits.ts";
 import type { BlobRange, LazyFormat, LazyLayer } from "./model.ts";
+import { tocTooLarge } from "./toc-fields.ts";
 import { parseZstdFooter, zstdFooterBytes } from "./zstd-chunked/footer.ts";
 import { readZstdToc } from "./zstd-chunked/read.ts";
 
@@ -44,10 +45,7 @@ export function tocRange(claim: TocClaim, blobBytes: number, footer?: Uint8Array
   if (place === undefined) throw missing(`a blob of ${blobBytes} bytes has no footer`);
   const { offsetBytes, lengthBytes } = place;
   if (offsetBytes + lengthBytes > blobBytes) throw missing(`it lies at byte ${offsetBytes}`);
-  if (lengthBytes > tocBytesMax) {
-    const problem = `A table of contents of ${lengthBytes} bytes is too large`;
-    throw new AppError("resource_exhausted", problem);
-  }
+  if (lengthBytes > tocBytesMax) throw tocTooLarge(`${lengthBytes} bytes`);
   return { offsetBytes, lengthBytes };
 }
 

@@ -3,15 +3,32 @@
  *
  * @module
  */
-import { AppError } from "../errors.ts";
+import { AppError, describeError } from "../errors.ts";
 import type { TarXattr } from "../tar/entry.ts";
 import type { PaxTime } from "../tar/pax.ts";
 import { byteStringOfText, type ByteString } from "../util/byte-string.ts";
-import { tocPathBytesMax } from "./limits.ts";
+import { tocBytesMax, tocPathBytesMax } from "./limits.ts";
 import { parseTocTime } from "./toc-time.ts";
 
 export function tocError(problem: string, options: { readonly cause?: unknown } = {}): AppError {
   return new AppError("data_loss", `Cannot read the table of contents: ${problem}`, options);
+}
+
+/** Beyond the limits (limits.ts); the layer is pulled as an ordinary one then. */
+export function tocTooLarge(size: string): AppError {
+  return new AppError("resource_exhausted", `A table of contents of ${size} is too large`);
+}
+
+/** Runs a decoder of node:zlib that ends at `tocBytesMax`. */
+export function decodeToc(decode: () => Buffer): Buffer {
+  try {
+    return decode();
+  } catch (error) {
+    const isTooLarge =
+      error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE";
+    if (isTooLarge) throw tocTooLarge(`more than ${tocBytesMax} bytes`);
+    throw tocError(describeError(error), { cause: error });
+  }
 }
 
 const sha256Pattern = /^sha256:([0-9a-f]{64})$/;

@@ -11,7 +11,7 @@
 import { AppError, describeError } from "../errors.ts";
 import type { EntryType } from "../tar/entry.ts";
 import { typeFlag } from "../tar/format.ts";
-import { innerOffsetBytesMax, lazyChunkBytesMax, tocBytesMax, tocEntriesMax } from "./limits.ts";
+import { innerOffsetBytesMax, lazyChunkBytesMax, tocBytesMax } from "./limits.ts";
 import { jsonEntries } from "./json-entries.ts";
 import type {
   LazyChunk,
@@ -22,7 +22,7 @@ import type {
   LazySource,
 } from "./model.ts";
 import { specialFile } from "./special-files.ts";
-import { TocFields, tocError } from "./toc-fields.ts";
+import { TocFields, tocError, tocTooLarge } from "./toc-fields.ts";
 import { ChunkRanges } from "./toc-ranges.ts";
 
 const types: Readonly<Record<string, { readonly type: EntryType; readonly flag: string }>> = {
@@ -47,26 +47,21 @@ export function parseToc(json: Uint8Array, format: LazyFormat, tocOffsetBytes: n
 }
 
 function* parseEntries(json: Uint8Array): Generator<TocFields, void> {
-  if (json.length > tocBytesMax) throw tooLarge(`${json.length} bytes`);
+  if (json.length > tocBytesMax) throw tocTooLarge(`${json.length} bytes`);
   let index = 0;
   try {
-    const { rest, count, elements } = jsonEntries(json);
+    const { rest, elements } = jsonEntries(json);
     const toc = rest as { readonly version?: unknown; readonly entries?: unknown } | null;
     if (typeof toc !== "object" || toc?.version !== 1) throw tocError("it has no version 1");
     // Go writes null for no entries.
     const left = toc.entries ?? [];
     // Whatever is left of them was somewhere else than the others.
     if (!Array.isArray(left) || left.length > 0) throw tocError("it has no entries");
-    if (count > tocEntriesMax) throw tooLarge(`${count} entries`);
     for (const element of elements()) yield new TocFields(element, index++);
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw tocError(describeError(error), { cause: error });
   }
-}
-
-function tooLarge(size: string): AppError {
-  return new AppError("resource_exhausted", `A table of contents of ${size} is too large`);
 }
 
 /** How much of the blob it takes is known only when all entries are. */
@@ -181,7 +176,7 @@ class TocParser {
     if (sizeBytes <= 0 || position + sizeBytes > fileBytes) {
       throw row.error(`is a chunk of ${sizeBytes} bytes in a file of ${fileBytes}`);
     }
-    if (sizeBytes > lazyChunkBytesMax) throw tooLarge(`a chunk of ${sizeBytes} bytes`);
+    if (sizeBytes > lazyChunkBytesMax) throw tocTooLarge(`a chunk of ${sizeBytes} bytes`);
     const chunkType = row.text("chunkType");
     if (chunkType === "zeros") return { fileOffsetBytes: position, sizeBytes, source: undefined };
     if (chunkType !== "") throw row.error(`has a chunk of the unknown type "${chunkType}"`);
@@ -198,7 +193,7 @@ class TocParser {
     const innerOffsetBytes = row.size("innerOffset");
     // A member or frame with the header of the first file comes before all content.
     if (blobOffsetBytes === 0) throw row.error("has content, but no place in the blob");
-    if (innerOffsetBytes > innerOffsetBytesMax) throw tooLarge("a chunk that far into a member");
+    if (innerOffsetBytes > innerOffsetBytesMax) throw tocTooLarge("a chunk that far into a member");
     return { blobOffsetBytes, innerOffsetBytes };
   }
 

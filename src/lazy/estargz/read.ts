@@ -4,13 +4,12 @@
  * @module
  */
 import { gunzipSync } from "node:zlib";
-import { AppError, describeError } from "../../errors.ts";
 import { TarReader } from "../../tar/reader.ts";
 import { KiB } from "../../util/bytes.ts";
 import { tocBytesMax } from "../limits.ts";
 import type { LazyLayer } from "../model.ts";
 import { specialFile } from "../special-files.ts";
-import { tocError } from "../toc-fields.ts";
+import { decodeToc, tocError, tocTooLarge } from "../toc-fields.ts";
 import { parseToc } from "../toc.ts";
 import { verifyToc } from "../verify-toc.ts";
 
@@ -20,24 +19,18 @@ const tarBytesMax = 64 * KiB;
 /**
  * @param member the blob from the start of the table up to the footer
  * @param digest of the uncompressed JSON; undefined: not verified
- * @throws AppError `data_loss` for what is no table, or not the right one
+ * @throws AppError `data_loss` for what is no table, or not the right one, `resource_exhausted`
+ *   beyond the limits
  */
 export async function readEstargzToc(
   member: Uint8Array,
   tocOffsetBytes: number,
   digest: string | undefined,
 ): Promise<LazyLayer> {
-  const json = await readTocFile(decompress(member));
+  const maxOutputLength = tocBytesMax + tarBytesMax;
+  const json = await readTocFile(decodeToc(() => gunzipSync(member, { maxOutputLength })));
   verifyToc(json, digest);
   return parseToc(json, "estargz", tocOffsetBytes);
-}
-
-function decompress(member: Uint8Array): Uint8Array {
-  try {
-    return gunzipSync(member, { maxOutputLength: tocBytesMax + tarBytesMax });
-  } catch (error) {
-    throw tocError(describeError(error), { cause: error });
-  }
 }
 
 async function readTocFile(tar: Uint8Array): Promise<Buffer> {
@@ -46,10 +39,7 @@ async function readTocFile(tar: Uint8Array): Promise<Buffer> {
   if (entry?.type !== "file" || specialFile(entry.name) !== "table of contents") {
     throw tocError("there is another file in its place");
   }
-  if (entry.sizeBytes > tocBytesMax) {
-    const problem = `A table of contents of ${entry.sizeBytes} bytes is too large`;
-    throw new AppError("resource_exhausted", problem);
-  }
+  if (entry.sizeBytes > tocBytesMax) throw tocTooLarge(`${entry.sizeBytes} bytes`);
   const json = Buffer.allocUnsafe(entry.sizeBytes);
   await reader.readContent(json);
   return json;

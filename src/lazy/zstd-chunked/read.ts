@@ -4,17 +4,17 @@
  * @module
  */
 import { zstdDecompressSync } from "node:zlib";
-import { describeError } from "../../errors.ts";
 import { tocBytesMax } from "../limits.ts";
 import type { LazyLayer } from "../model.ts";
-import { tocError } from "../toc-fields.ts";
+import { decodeToc } from "../toc-fields.ts";
 import { parseToc } from "../toc.ts";
 import { verifyToc } from "../verify-toc.ts";
 
 /**
  * @param compressed the table as it lies in the blob
  * @param digest of the compressed table; undefined: not verified
- * @throws AppError `data_loss` for what is no table, or not the right one
+ * @throws AppError `data_loss` for what is no table, or not the right one, `resource_exhausted`
+ *   beyond the limits
  */
 export function readZstdToc(
   compressed: Uint8Array,
@@ -22,11 +22,7 @@ export function readZstdToc(
   digest: string | undefined,
 ): LazyLayer {
   verifyToc(compressed, digest);
-  let json: Uint8Array;
-  try {
-    json = zstdDecompressSync(compressed, { maxOutputLength: tocBytesMax });
-  } catch (error) {
-    throw tocError(describeError(error), { cause: error });
-  }
+  const options = { maxOutputLength: tocBytesMax };
+  const json = decodeToc(() => zstdDecompressSync(compressed, options));
   return parseToc(json, "zstd-chunked", tocOffsetBytes);
 }

@@ -1,7 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { ImageTables, type ImageTablesOptions } from "../../../src/claim/image-tables.ts";
+import {
+  ImageTables,
+  type ImageTablesOptions,
+  releaseTable,
+} from "../../../src/claim/image-tables.ts";
 import type { ManifestRequest } from "../../../src/claim/manifest.ts";
 import type { OciManifest } from "../../../src/oci/schema.ts";
+import { MiB } from "../../../src/util/bytes.ts";
 import type { MemoryBlob } from "../../support/lazy/lazy-blob.ts";
 import { rejection } from "../../support/rejection.ts";
 import { descriptorOf, FakeRegistry, makeBlob, manifestOf } from "./fakes.ts";
@@ -67,10 +72,44 @@ describe("ImageTables", () => {
     );
     resolve(undefined);
     expect(await first).toMatchObject({ blobBytes: image.manifest.layers[0]!.size });
-    for (const index of [1, 2]) expect(await image.table(index)).toHaveProperty("toc");
+    expect(image.tables.heldBytes).toBeGreaterThan(0);
+    releaseTable(first);
+    for (const index of [1, 2]) releaseTable(image.table(index));
+    await Bun.sleep(0);
     expect(image.registry.reads).toHaveLength(3);
     expect(image.manifests).toBe(1);
-    expect(image.tables.waitingBytes).toBe(0);
+    expect(image.tables.heldBytes).toBe(0);
+  });
+
+  test("holds only so much of all tables at a time: those that are asked for wait", async () => {
+    const tocBytes = 50 * MiB;
+    const blobs = await Promise.all(["a", "b", "c", "d"].map((name) => makeBlob(name)));
+    const annotations = {
+      "io.github.containers.zstd-chunked.manifest-checksum": `sha256:${"11".repeat(32)}`,
+      "io.github.containers.zstd-chunked.manifest-position": `1000:${tocBytes}:${tocBytes}:1`,
+    };
+    const size = 2 * tocBytes;
+    const layers = blobs.map((blob) => descriptorOf(blob, { size, annotations }));
+    using image = new TestImage(manifestOf(layers), blobs);
+    const held = [await image.table(0), await image.table(1)];
+    expect(image.tables.heldBytes).toBe(2 * tocBytes);
+    expect(await image.tables.tableAhead(request, layers[2]!.digest)).toBeUndefined();
+    const third = image.table(2);
+    await Bun.sleep(0);
+    expect(image.registry.reads).toHaveLength(2);
+    releaseTable(Promise.resolve(held[1]!));
+    expect(await third).toHaveProperty("toc");
+    expect(image.tables.heldBytes).toBe(2 * tocBytes);
+  });
+
+  test("gives back what was fetched for nobody", async () => {
+    using image = await TestImage.of(["a", "b"]);
+    releaseTable(image.table(0));
+    await Bun.sleep(0);
+    expect(image.tables.heldBytes).toBeGreaterThan(0);
+    image.tables.close();
+    await Bun.sleep(0);
+    expect(image.tables.heldBytes).toBe(0);
   });
 
   test("keeps no table that was used: whoever asks again has it fetched again", async () => {
@@ -148,7 +187,7 @@ describe("ImageTables", () => {
       Array(3).fill("TimeoutError"),
     );
     expect(image.registry.reads).toHaveLength(3);
-    expect(image.tables.waitingBytes).toBe(0);
+    expect(image.tables.heldBytes).toBe(0);
   });
 
   test("ends what is being fetched when it is closed", async () => {

@@ -8,7 +8,7 @@ import { randomBytes } from "../../support/random.ts";
 import { rawTar } from "../../support/tar/raw-tar.ts";
 import { makeBlob } from "./fakes.ts";
 
-const always = (sizeBytes: number) => sizeBytes > 0;
+const always = async (sizeBytes: number) => sizeBytes > 0;
 
 async function readFrom(blob: MemoryBlob, claim: TocClaim | undefined, admit = always) {
   const reads: BlobRange[] = [];
@@ -87,7 +87,7 @@ describe("readToc()", () => {
   test("reads no table that is not admitted", async () => {
     const blob = await manyFiles("zstd-chunked");
     const sizes: number[] = [];
-    const refuse = (sizeBytes: number) => {
+    const refuse = async (sizeBytes: number) => {
       sizes.push(sizeBytes);
       return false;
     };

@@ -1,8 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import { annotation, lazyClaim } from "../../../src/lazy/annotations.ts";
 import { makeEstargzFooter, parseEstargzFooter } from "../../../src/lazy/estargz/footer.ts";
+import { tocBytesMax } from "../../../src/lazy/limits.ts";
 import { formatOfFooter, readLazyLayer, tocRange } from "../../../src/lazy/open.ts";
 import { parseZstdFooter } from "../../../src/lazy/zstd-chunked/footer.ts";
+import { KiB } from "../../../src/util/bytes.ts";
 import { sha256Digest } from "../../../src/util/digest.ts";
 import {
   estargzEnd,
@@ -120,5 +123,18 @@ describe("readLazyLayer", () => {
     const large = { ...place, lengthBytes: 2 ** 40 };
     const tooLarge = expect.objectContaining({ code: "resource_exhausted" }) as Error;
     expect(() => tocRange({ format: "zstd-chunked", place: large }, 2 ** 42)).toThrow(tooLarge);
+  });
+
+  test("a table that is small only as long as it is compressed is refused", async () => {
+    const zeros = Buffer.alloc(tocBytesMax + 100 * KiB);
+    const tooLarge = { code: "resource_exhausted" };
+    const gzip = gzipSync(zeros, { level: 1 });
+    const range = { offsetBytes: tocOffset, lengthBytes: gzip.length };
+    expect(await rejection(readLazyLayer({ format: "estargz" }, range, gzip))).toMatchObject(
+      tooLarge,
+    );
+    const zstd = zstdCompressSync(zeros);
+    const read = async () => readLazyLayer({ format: "zstd-chunked" }, range, zstd);
+    expect(await rejection(read())).toMatchObject(tooLarge);
   });
 });

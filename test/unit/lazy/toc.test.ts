@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { tocEntriesMax, tocEntryBytesMax } from "../../../src/lazy/limits.ts";
 import type { LazyLayer } from "../../../src/lazy/model.ts";
 import { parseToc } from "../../../src/lazy/toc.ts";
 import { TiB } from "../../../src/util/bytes.ts";
@@ -90,9 +91,17 @@ describe("parseToc", () => {
   test("what is larger than the limits is refused as such", () => {
     const refusal = expect.objectContaining({ code: "resource_exhausted" }) as Error;
     expect(() => parse(fileRow("a", 500, TiB))).toThrow(refusal);
-    const rows = `[${"0,".repeat(10_000_000)}0]`;
-    const json = Buffer.from(`{"version":1,"entries":${rows}}`);
-    expect(() => parseToc(json, "estargz", tocOffset)).toThrow(refusal);
+  });
+
+  const large = `"${"x".repeat(tocEntryBytesMax)}"`;
+  test.each([
+    ["entries", `"entries":[${"0,".repeat(tocEntriesMax)}0]`, `${tocEntriesMax} entries`],
+    ["an entry", `"entries":[{"name":${large}}]`, "an entry of"],
+    ["what is beside the entries", `"entries":[],"other":${large}`, "beside its entries"],
+    ["what is there instead of entries", `"other":${large}`, "beside its entries"],
+  ])("%s without end are refused before they become objects", (_, members, problem) => {
+    const json = Buffer.from(`{"version":1,${members}}`);
+    expect(() => parseToc(json, "estargz", tocOffset)).toThrow(problem);
   });
 
   test.each(["", "{", "null", "[]", '{"version":2}', '{"version":1,"entries":{}}', "\xff"])(
@@ -137,7 +146,7 @@ describe("parseToc", () => {
   });
 
   test("nesting without end is no table", () => {
-    const json = Buffer.from("[".repeat(5_000_000));
+    const json = Buffer.from("[".repeat(1_000_000));
     expect(() => parseToc(json, "estargz", 1)).toThrow("Cannot read the table of contents");
   });
 });
