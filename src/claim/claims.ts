@@ -104,7 +104,7 @@ export class NodeLayerClaims implements LayerClaims {
     this.counts[decision === "not lazy" ? "not_lazy" : decision] += 1;
     const because = reason === "" ? "" : `: ${reason}`;
     log.info(
-      { image, blob: digest, decision, layerId },
+      { audit: true, event: "claim", image, blob: digest, decision, reason, layerId },
       `layer ${digest} is ${decision}${because}`,
     );
     try {

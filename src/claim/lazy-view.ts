@@ -29,14 +29,22 @@ export interface LazyLayerView {
   /** Of content that was not on the node; 0 where dedupd does not say. */
   readonly bytes: number;
   readonly present_bytes: number;
+  readonly pieces: number;
+  readonly present_pieces: number;
   readonly fetched_bytes: number;
+  /** At the rate of the last minute; null while nothing comes. */
   readonly eta_seconds: number | null;
 }
 
+/** The same of all layers together. */
 export interface LazyImageView {
   readonly image: string;
   readonly bytes: number;
   readonly present_bytes: number;
+  readonly pieces: number;
+  readonly present_pieces: number;
+  /** Of the layer that takes longest. */
+  readonly eta_seconds: number | null;
   readonly layers: readonly LazyLayerView[];
 }
 
@@ -77,10 +85,23 @@ export function lazyView(sources: LazyViewSources): LazyView {
     backend_reasons: dedupd?.dedupd.backendReasons ?? [],
     images: [...byImage].map(([image, ofImage]) => {
       const layers = ofImage.map((decision) => layerView(decision, sources, statuses));
-      const sum = (key: "bytes" | "present_bytes") =>
-        layers.reduce((total, layer) => total + layer[key], 0);
-      return { image, bytes: sum("bytes"), present_bytes: sum("present_bytes"), layers };
+      return imageView(image, layers);
     }),
+  };
+}
+
+function imageView(image: string, layers: readonly LazyLayerView[]): LazyImageView {
+  const sum = (key: "bytes" | "present_bytes" | "pieces" | "present_pieces") =>
+    layers.reduce((total, layer) => total + layer[key], 0);
+  const etas = layers.flatMap(({ eta_seconds: eta }) => eta ?? []);
+  return {
+    image,
+    bytes: sum("bytes"),
+    present_bytes: sum("present_bytes"),
+    pieces: sum("pieces"),
+    present_pieces: sum("present_pieces"),
+    eta_seconds: etas.length === 0 ? null : Math.max(...etas),
+    layers,
   };
 }
 
@@ -103,6 +124,8 @@ function layerView(
     layer: layerId ?? null,
     bytes: status?.bytes ?? 0,
     present_bytes: status?.presentBytes ?? 0,
+    pieces: status?.pieces ?? 0,
+    present_pieces: status?.presentPieces ?? 0,
     fetched_bytes: status?.fetchedBytes ?? 0,
     eta_seconds: status?.etaSeconds ?? null,
   };

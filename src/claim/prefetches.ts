@@ -23,6 +23,7 @@ export interface PrefetchesOptions {
   readonly packOf: (layerId: number) => number | undefined;
   readonly traceProgress: (request: TraceRequest) => Promise<TraceProgress>;
   readonly traceFolder: string | null;
+  readonly nowMs?: () => number;
 }
 
 /** Names as in the JSON. */
@@ -38,6 +39,8 @@ export interface PrefetchStatus {
   /** Of content, decompressed. */
   readonly bytes: number;
   readonly present_bytes: number;
+  /** At the rate since it was asked for; null before anything came, and where nothing is left. */
+  readonly eta_seconds: number | null;
   /** Lines of the trace that the image does not know. */
   readonly unknown: number;
 }
@@ -50,6 +53,9 @@ interface Prefetch {
   readonly unknown: number;
   /** By pack, as last heard of it. */
   readonly packs: Map<number, PackProgress>;
+  readonly startMs: number;
+  /** What was there then. */
+  readonly startBytes: number;
 }
 
 interface Measured {
@@ -62,10 +68,12 @@ interface Measured {
 export class Prefetches {
   readonly #options: PrefetchesOptions;
   readonly #kept = new Map<number, Prefetch>();
+  readonly #nowMs: () => number;
   #lastId = 0;
 
   constructor(options: PrefetchesOptions) {
     this.#options = options;
+    this.#nowMs = options.nowMs ?? (() => performance.now());
   }
 
   /**
@@ -88,16 +96,28 @@ export class Prefetches {
       hashes,
       unknown: measured.unknown,
       packs: new Map(packIds.map((packId) => [packId, nothingOf(packId)])),
+      startMs: this.#nowMs(),
+      startBytes: measured.packs.reduce((sum, { presentBytes }) => sum + presentBytes, 0),
     };
     this.#keep(prefetch);
-    return statusOf(prefetch, measured);
+    return this.#statusOf(prefetch, measured);
   }
 
   /** How far a request came; throws `not_found` for one that is not known any more. */
   async status(id: number): Promise<PrefetchStatus> {
     const prefetch = this.#kept.get(id);
     if (prefetch === undefined) throw new AppError("not_found", `No prefetching has number ${id}`);
-    return statusOf(prefetch, await this.#measure([...prefetch.packs.keys()], prefetch.hashes));
+    const measured = await this.#measure([...prefetch.packs.keys()], prefetch.hashes);
+    return this.#statusOf(prefetch, measured);
+  }
+
+  #statusOf(prefetch: Prefetch, measured: Measured): PrefetchStatus {
+    const status = statusOf(prefetch, measured);
+    const doneBytes = status.present_bytes - prefetch.startBytes;
+    if (status.state !== "fetching" || doneBytes <= 0) return status;
+    const secondsPerByte = (this.#nowMs() - prefetch.startMs) / 1000 / doneBytes;
+    const leftBytes = status.bytes - status.present_bytes;
+    return { ...status, eta_seconds: Math.ceil(secondsPerByte * leftBytes) };
   }
 
   #keep(prefetch: Prefetch): void {
@@ -179,6 +199,7 @@ function statusOf(prefetch: Prefetch, { packs, reason, hasFailed }: Measured): P
     present_pieces: sum("presentPieces"),
     bytes: sum("bytes"),
     present_bytes: sum("presentBytes"),
+    eta_seconds: null,
     unknown,
   };
 }

@@ -1,9 +1,9 @@
 /** `dedup-snapshotter lazy`: which layers are lazy, how much of them is there, why others not. */
 import { defineCommand } from "citty";
 import type { LazyImageView, LazyLayerView, LazyView } from "../claim/lazy-view.ts";
-import { formatSize } from "../util/bytes.ts";
 import { callApi } from "./admin-api.ts";
 import { guard, printLine } from "./command.ts";
+import { describeProgress } from "./progress-bar.ts";
 
 export const lazyCommand = defineCommand({
   meta: { name: "lazy", description: "Show which layers are lazy, and why others are not" },
@@ -22,15 +22,14 @@ function printView({ enabled, dedupd, backend, images }: LazyView): void {
   for (const image of images) printImage(image);
 }
 
-function printImage({ image, bytes, present_bytes: present, layers }: LazyImageView): void {
-  const missing = bytes === 0 ? "" : `: ${formatSize(present)} of ${formatSize(bytes)}`;
-  printLine(`${image}${missing}`);
-  for (const layer of layers) printLine(`  ${describeLayer(layer)}`);
+function printImage(view: LazyImageView): void {
+  printLine(view.bytes === 0 ? view.image : `${view.image}: ${describeProgress(view)}`);
+  for (const layer of view.layers) printLine(`  ${describeLayer(layer)}`);
 }
 
-function describeLayer({ digest, decision, state, reason, ...layer }: LazyLayerView): string {
+export function describeLayer(layer: LazyLayerView): string {
+  const { digest, decision, state, reason } = layer;
   const isFilling = state !== null && state !== "complete" && layer.bytes > 0;
-  const sizes = `${formatSize(layer.present_bytes)} of ${formatSize(layer.bytes)}`;
-  const parts = [decision, state ?? "", isFilling ? sizes : "", reason ?? ""];
+  const parts = [decision, state ?? "", isFilling ? describeProgress(layer) : "", reason ?? ""];
   return `${digest} ${parts.filter((part) => part !== "").join(", ")}`;
 }

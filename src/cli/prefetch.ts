@@ -5,7 +5,7 @@ import { AppError } from "../errors.ts";
 import { formatSize } from "../util/bytes.ts";
 import { callApi } from "./admin-api.ts";
 import { guard, printLine } from "./command.ts";
-import { bar, clearLine, formatDuration, type ProgressOutput } from "./progress-bar.ts";
+import { bar, clearLine, describeProgress, type ProgressOutput } from "./progress-bar.ts";
 
 const pollMs = 500;
 
@@ -24,7 +24,7 @@ async function runPrefetch(image: string, trace: string | undefined): Promise<vo
   if (status.unknown > 0) {
     process.stderr.write(`warning: the image does not know ${status.unknown} lines of the trace\n`);
   }
-  const progress = new PrefetchProgress(process.stderr, status);
+  const progress = new PrefetchProgress(process.stderr);
   while (status.state === "fetching") {
     progress.show(status);
     await Bun.sleep(pollMs);
@@ -40,20 +40,10 @@ async function runPrefetch(image: string, trace: string | undefined): Promise<vo
 /** A bar on a terminal; elsewhere only what there is to say. */
 export class PrefetchProgress {
   readonly #output: ProgressOutput;
-  readonly #now: () => number;
-  readonly #startMs: number;
-  readonly #startBytes: number;
   #reason: string | null = null;
 
-  constructor(
-    output: ProgressOutput,
-    first: PrefetchStatus,
-    now: () => number = () => performance.now(),
-  ) {
+  constructor(output: ProgressOutput) {
     this.#output = output;
-    this.#now = now;
-    this.#startMs = now();
-    this.#startBytes = first.present_bytes;
   }
 
   show(status: PrefetchStatus): void {
@@ -63,21 +53,12 @@ export class PrefetchProgress {
     }
     this.#reason = status.reason;
     if (!this.#output.isTTY) return;
-    const { bytes, present_bytes: present, pieces, present_pieces: there } = status;
-    const sizes = `${formatSize(present)} of ${formatSize(bytes)}, ${there}/${pieces} chunks`;
-    this.#output.write(`${clearLine}${bar(present, bytes)} ${sizes}${this.#eta(status)}`);
+    const { bytes, present_bytes: present } = status;
+    this.#output.write(`${clearLine}${bar(present, bytes)} ${describeProgress(status)}`);
   }
 
   /** Takes the bar away. */
   end(): void {
     if (this.#output.isTTY) this.#output.write(clearLine);
-  }
-
-  /** At the rate since the beginning. */
-  #eta({ bytes, present_bytes: present }: PrefetchStatus): string {
-    const doneBytes = present - this.#startBytes;
-    if (doneBytes <= 0) return "";
-    const leftMs = ((this.#now() - this.#startMs) / doneBytes) * (bytes - present);
-    return `, ${formatDuration(leftMs)} left`;
   }
 }

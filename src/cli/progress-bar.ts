@@ -31,6 +31,22 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(seconds / 60)}:${`${seconds % 60}`.padStart(2, "0")}`;
 }
 
+/** How much of lazy content is there; names as in the JSON of the admin API. */
+export interface ContentProgress {
+  readonly bytes: number;
+  readonly present_bytes: number;
+  readonly pieces: number;
+  readonly present_pieces: number;
+  readonly eta_seconds: number | null;
+}
+
+/** `5.0 MiB of 12 MiB, 40/96 chunks, 0:07 left` */
+export function describeProgress(progress: ContentProgress): string {
+  const { bytes, present_bytes: present, pieces, present_pieces: there, eta_seconds } = progress;
+  const left = eta_seconds === null ? "" : `, ${formatDuration(1000 * eta_seconds)} left`;
+  return `${formatSize(present)} of ${formatSize(bytes)}, ${there}/${pieces} chunks${left}`;
+}
+
 export class ConversionProgress implements ConversionEvents {
   readonly #output: ProgressOutput;
   readonly #now: () => number;

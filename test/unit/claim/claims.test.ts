@@ -117,6 +117,10 @@ describe("NodeLayerClaims.claim()", () => {
       { ...decision, digest: node.blobs[1]!.digest, layerId: 2 },
     ]);
     expect(node.onClaimed).toEqual([513, 514]);
+    expect(node.log.lines.map(({ fields }) => fields)).toMatchObject([
+      { audit: true, event: "claim", blob: blob?.digest, decision: "lazy", layerId: 1 },
+      { audit: true, event: "claim", blob: node.blobs[1]?.digest, decision: "lazy", layerId: 2 },
+    ]);
     expect(node.claims.counts).toMatchObject({ lazy: 2, present: 0, not_lazy: 0 });
   });
 
@@ -224,6 +228,8 @@ describe("NodeLayerClaims.claim()", () => {
     expect(await node.claim(0, more)).toBeUndefined();
     expect(node.decisions).toMatchObject([{ decision: "not lazy", reason, layerId: undefined }]);
     expect(node.claims.counts.not_lazy).toBe(1);
+    const line = { audit: true, event: "claim", decision: "not lazy", reason };
+    expect(node.log.lines[0]?.fields).toMatchObject(line);
     expect(node.onClaimed).toEqual([]);
   });
 

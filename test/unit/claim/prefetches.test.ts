@@ -33,6 +33,7 @@ class TestPrefetches implements Disposable {
   readonly asked: [number, PrefetchRequest][] = [];
   readonly measured: TraceRequest[] = [];
   isAway = false;
+  nowMs = 0;
   packs = new Map<number, Partial<PackStatus>>([
     [512, fetching(512, { pieces: 4, presentPieces: 0, bytes: 400, presentBytes: 0 })],
     [513, fetching(513, { pieces: 2, presentPieces: 1, bytes: 200, presentBytes: 100 })],
@@ -65,6 +66,7 @@ class TestPrefetches implements Disposable {
         return { packs: this.trace, unknown: 3 };
       },
       traceFolder: this.#scratch.path,
+      nowMs: () => this.nowMs,
     });
   }
 
@@ -92,8 +94,12 @@ describe("Prefetches", () => {
       present_pieces: 1,
       bytes: 600,
       present_bytes: 100,
+      eta_seconds: null,
       unknown: 0,
     });
+    node.nowMs = 5000;
+    Object.assign(node.packs.get(512)!, { presentPieces: 2, presentBytes: 200 });
+    expect(await node.prefetches.status(1)).toMatchObject({ present_bytes: 300, eta_seconds: 8 });
     expect(node.asked).toEqual([
       [512, {}],
       [513, {}],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { PrefetchStatus } from "../../../src/claim/prefetches.ts";
+import { describeLayer } from "../../../src/cli/lazy.ts";
 import { PrefetchProgress } from "../../../src/cli/prefetch.ts";
 import { formatDuration } from "../../../src/cli/progress-bar.ts";
 
@@ -13,24 +14,24 @@ const first: PrefetchStatus = {
   present_pieces: 2,
   bytes: 1000,
   present_bytes: 200,
+  eta_seconds: null,
   unknown: 0,
 };
 
 function record(isTTY: boolean) {
   const written: string[] = [];
-  let nowMs = 0;
   const output = { isTTY, write: (text: string) => written.push(text) };
-  const progress = new PrefetchProgress(output, first, () => (nowMs += 1000));
+  const progress = new PrefetchProgress(output);
   return { written, progress };
 }
 
 const clear = "\r\u001b[K";
 
 describe("PrefetchProgress", () => {
-  test("shows bytes, chunks and how long it takes at the rate since the beginning", () => {
+  test("shows bytes, chunks and how long it takes", () => {
     const { written, progress } = record(true);
     progress.show(first);
-    progress.show({ ...first, present_bytes: 300, present_pieces: 3 });
+    progress.show({ ...first, present_bytes: 300, present_pieces: 3, eta_seconds: 7 });
     progress.end();
     expect(written).toEqual([
       `${clear}[######${".".repeat(24)}] 20 % 200 B of 1000 B, 2/10 chunks`,
@@ -47,6 +48,17 @@ describe("PrefetchProgress", () => {
     progress.end();
     expect(written).toEqual(["waiting: dedupd is away\n", "waiting: no registry\n"]);
   });
+});
+
+test("describeLayer() tells how far a layer came", () => {
+  const { bytes, present_bytes, pieces, present_pieces } = first;
+  const figures = { bytes, present_bytes, pieces, present_pieces, eta_seconds: 65 };
+  const facts = { time: "", layer: 1, fetched_bytes: 0, reason: null, ...figures };
+  const layer = { digest: "sha256:a", decision: "lazy", state: "fetching", ...facts } as const;
+  expect(describeLayer(layer)).toBe(
+    "sha256:a lazy, fetching, 200 B of 1000 B, 2/10 chunks, 1:05 left",
+  );
+  expect(describeLayer({ ...layer, state: "complete" })).toBe("sha256:a lazy, complete");
 });
 
 describe("formatDuration()", () => {
