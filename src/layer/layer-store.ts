@@ -49,8 +49,11 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
   readonly onIdle: () => void;
 }
 
-/** Layers that are claimed side by side where one is; the pool may have fewer threads. */
-const expectedClaims = 2;
+/**
+ * Layers that are claimed side by side, as most images have several. Not more: a table may take
+ * hundreds of megabytes while it is read (lazy/limits.ts).
+ */
+export const claimThreadsMax = 2;
 
 /** A claimed layer, and how it came out. */
 export interface BuiltClaim extends ClaimedLayer {
@@ -156,7 +159,7 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
 
   /** Starts threads, which takes as long as to fetch a table; most images have several layers. */
   expectClaim(): void {
-    for (let count = 0; count < expectedClaims; count++) {
+    for (let count = 0; count < claimThreadsMax; count++) {
       const started = this.#options.claimers?.use(() => Promise.resolve());
       // A failure is that of the claim, and told there.
       started?.catch(() => undefined);
