@@ -1,15 +1,14 @@
 /**
- * Opens the tar in a blob with two threads beside the one that calls: one reads and decompresses,
- * one hashes what came out. Each of them and the taking apart of the tar cost about the same.
+ * Opens the tar in a blob with a thread beside the one that calls: it reads, decompresses and
+ * hashes, which costs about as much as taking the tar apart.
  *
  * This file and `decoder.ts` must lie in `src/` itself, as `workers.ts` says.
  *
  * @module
  */
-import type { DecoderRequest } from "./decoder.ts";
 import { AppError, describeError } from "./errors.ts";
 import type { BlobSource, ReadElsewhere } from "./layer/blob-bytes.ts";
-import type { FilledBuffer, SharedBytes } from "./layer/piece-ring.ts";
+import { type FilledBuffer, PieceTaker, type SharedBytes } from "./layer/piece-ring.ts";
 import { openTarHere, type TarStream } from "./layer/tar-stream.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
 import { KiB, MiB } from "./util/bytes.ts";
@@ -60,34 +59,32 @@ class DecoderThread {
 
 class ThreadedTarStream implements TarStream {
   readonly #buffers: readonly SharedBytes[];
+  readonly #taker: PieceTaker;
   readonly #decoder: DecoderThread;
-  readonly #hasher: DecoderThread;
-  readonly #pieces: AsyncGenerator<Uint8Array, void>;
-  #hashFailure: { readonly reason: unknown } | undefined;
 
   constructor(read: ReadElsewhere) {
     this.#buffers = Array.from(
       { length: buffersCount },
       () => new Uint8Array(new SharedArrayBuffer(bufferBytes)),
     );
+    this.#taker = new PieceTaker(this.#buffers);
     this.#decoder = new DecoderThread({
       read: (request: { offsetBytes: number; lengthBytes: number }) =>
         read(request.offsetBytes, request.lengthBytes),
+      take: (filled: FilledBuffer) => this.#taker.put(filled),
     });
-    this.#hasher = new DecoderThread({});
-    this.#pieces = this.#takeAll();
   }
 
   async open(blob: BlobSource): Promise<void> {
-    await Promise.all([
-      this.#decoder.call("decode", { blob, buffers: this.#buffers } satisfies DecoderRequest),
-      this.#hasher.call("hash", this.#buffers),
-    ]);
+    await this.#decoder.call("open", blob);
+    this.#decoder.call("decode", this.#buffers).then(
+      () => this.#taker.end(),
+      (reason: unknown) => this.#taker.end({ reason }),
+    );
   }
 
   pieces(): AsyncIterable<Uint8Array> {
-    const next = () => this.#pieces.next();
-    return { [Symbol.asyncIterator]: () => ({ next }) };
+    return this.#taker.pieces();
   }
 
   verify(): Promise<void> {
@@ -95,7 +92,7 @@ class ThreadedTarStream implements TarStream {
   }
 
   facts(): Promise<AppliedBlob> {
-    return this.#hasher.call("facts");
+    return this.#decoder.call("facts");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -103,39 +100,6 @@ class ThreadedTarStream implements TarStream {
       await this.#decoder.call("close");
     } finally {
       this.#decoder.terminate();
-      this.#hasher.terminate();
-    }
-  }
-
-  /**
-   * A message to another thread and back takes about as long as a buffer does. So all buffers are
-   * asked for ahead, and each is hashed while the next ones are looked at.
-   */
-  async *#takeAll(): AsyncGenerator<Uint8Array, void> {
-    const asked = this.#buffers.map(() => this.#take());
-    for (let filled = await asked.shift(); filled !== undefined; filled = await asked.shift()) {
-      asked.push(this.#take());
-      const { index, lengthBytes } = filled;
-      const hashed = this.#hash(filled);
-      yield this.#buffers[index]!.subarray(0, lengthBytes);
-      void hashed.then(() => this.#decoder.call("giveBack", index)).catch(() => undefined);
-      if (this.#hashFailure !== undefined) throw this.#hashFailure.reason;
-    }
-  }
-
-  #take(): Promise<FilledBuffer | undefined> {
-    const taken = this.#decoder.call<FilledBuffer | undefined>("take");
-    // Nobody may come for it: then nothing depends on it either.
-    taken.catch(() => undefined);
-    return taken;
-  }
-
-  /** Resolves when the buffer is hashed, or never will be. */
-  async #hash(filled: FilledBuffer): Promise<void> {
-    try {
-      await this.#hasher.call("update", filled);
-    } catch (reason) {
-      this.#hashFailure ??= { reason };
     }
   }
 }

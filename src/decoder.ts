@@ -1,68 +1,50 @@
 /**
- * The entry of a thread that does one of two things with a blob, for the thread that made it and
- * takes the layer apart meanwhile: reads and decompresses it, or hashes what is in it.
+ * The entry of a thread that reads, decompresses and hashes a blob, for the thread that made it and
+ * takes the layer apart meanwhile.
  *
  * @module
  */
 import type { BlobSource } from "./layer/blob-bytes.ts";
-import { type FilledBuffer, PieceFiller, type SharedBytes } from "./layer/piece-ring.ts";
-import { DecodedBlob, TarHasher } from "./layer/tar-stream.ts";
+import { PieceFiller, type SharedBytes } from "./layer/piece-ring.ts";
+import { DecodedBlob } from "./layer/tar-stream.ts";
 import type { AppliedBlob } from "./snapshot/contract.ts";
 import { defined } from "./util/assert.ts";
 import { ThreadChannel } from "./util/thread-channel.ts";
 
-export interface DecoderRequest {
-  readonly blob: BlobSource;
-  readonly buffers: readonly SharedBytes[];
-}
-
 declare const self: Worker;
 
 let openBlob: DecodedBlob | undefined;
-let openFiller: PieceFiller | undefined;
-let sharedBuffers: readonly SharedBytes[] = [];
-const hasher = new TarHasher();
+let filler: PieceFiller | undefined;
 
-function filler(): PieceFiller {
-  return defined(openFiller, "the blob of the decoder");
+function blob(): DecodedBlob {
+  return defined(openBlob, "the blob of the decoder");
 }
 
 const handlers = {
-  async decode({ blob, buffers }: DecoderRequest): Promise<void> {
-    openBlob = await DecodedBlob.open(blob, (offsetBytes, lengthBytes) =>
+  async open(source: BlobSource): Promise<void> {
+    openBlob = await DecodedBlob.open(source, (offsetBytes, lengthBytes) =>
       channel.call<Uint8Array>("read", { offsetBytes, lengthBytes }),
     );
-    openFiller = new PieceFiller(openBlob.pieces(), buffers);
   },
 
-  take(): Promise<FilledBuffer | undefined> {
-    return filler().take();
-  },
-
-  giveBack(index: number): void {
-    filler().giveBack(index);
+  /** Resolves when all of the blob was handed over. */
+  decode(buffers: readonly SharedBytes[]): Promise<void> {
+    filler = new PieceFiller(buffers, (filled) => channel.call("take", filled));
+    return filler.fill((target) => blob().read(target));
   },
 
   async verify(): Promise<void> {
-    await filler().stop();
-    await defined(openBlob, "the blob of the decoder").verify();
-  },
-
-  async close(): Promise<void> {
-    await openFiller?.stop();
-    await openBlob?.[Symbol.asyncDispose]();
-  },
-
-  hash(buffers: readonly SharedBytes[]): void {
-    sharedBuffers = buffers;
-  },
-
-  update({ index, lengthBytes }: FilledBuffer): void {
-    hasher.update(defined(sharedBuffers[index], "a buffer").subarray(0, lengthBytes));
+    await filler?.stop();
+    await blob().verify();
   },
 
   facts(): AppliedBlob {
-    return hasher.facts();
+    return blob().facts();
+  },
+
+  async close(): Promise<void> {
+    await filler?.stop();
+    await openBlob?.[Symbol.asyncDispose]();
   },
 };
 

@@ -131,7 +131,8 @@ class SourceTar {
         throw new AppError("resource_exhausted", "It holds more than 4 TiB");
       }
       this.#hasher.update(piece);
-      yield piece;
+      // Whoever takes it keeps it for a while.
+      yield piece.slice();
     }
   }
 }

@@ -13,10 +13,7 @@ import { AppError } from "../errors.ts";
 import { KiB, MiB } from "../util/bytes.ts";
 import { downloadEnded, GrowingFile, type GrowthLimits } from "./growing-file.ts";
 
-/**
- * The decoder hands out pieces as large as those it gets, each a buffer of its own that stays until
- * it is collected as garbage: larger pieces cost memory and gain nothing.
- */
+/** Stays in the cache of a core until it is hashed and decompressed. */
 const filePieceBytes = 128 * KiB;
 /** As containerd sends them; each is a call of its own. */
 const remotePieceBytes = MiB;
@@ -56,7 +53,7 @@ export class BlobBytes implements AsyncDisposable {
     this.#blob = blob;
     this.#file = file;
     this.#growth = growth;
-    this.#read = file === undefined ? elsewhere : (at, length) => readFile(file, at, length);
+    this.#read = file === undefined ? elsewhere : readInto(file, new Uint8Array(filePieceBytes));
     this.#hasher = new Bun.CryptoHasher(blob.digest.startsWith("sha512:") ? "sha512" : "sha256");
     this.#pieces = this.#readAll();
   }
@@ -80,7 +77,10 @@ export class BlobBytes implements AsyncDisposable {
     throw damaged(blob, `has ${size} bytes, not ${blob.sizeBytes}`);
   }
 
-  /** The same at each call: who stops early lets the next go on. */
+  /**
+   * The same at each call: who stops early lets the next go on. A piece stays as it is until the
+   * next one is asked for.
+   */
   pieces(): AsyncIterable<Uint8Array> {
     const next = () => this.#pieces.next();
     return { [Symbol.asyncIterator]: () => ({ next }) };
@@ -125,15 +125,16 @@ async function openFile(path: string): Promise<FileHandle | undefined> {
  * At once, in the thread that calls: asynchronous reads wait behind all that is being compressed,
  * which uses the same threads of the runtime.
  */
-function readFile(file: FileHandle, at: number, length: number): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafeSlow(length);
-  let filled = 0;
-  while (filled < length) {
-    const count = readSync(file.fd, bytes, filled, length - filled, at + filled);
-    if (count === 0) break;
-    filled += count;
-  }
-  return Promise.resolve(bytes.subarray(0, filled));
+function readInto(file: FileHandle, buffer: Uint8Array): ReadElsewhere {
+  return (at, length) => {
+    let filled = 0;
+    while (filled < length) {
+      const count = readSync(file.fd, buffer, filled, length - filled, at + filled);
+      if (count === 0) break;
+      filled += count;
+    }
+    return Promise.resolve(buffer.subarray(0, filled));
+  };
 }
 
 function damaged({ digest }: BlobSource, problem: string): AppError {

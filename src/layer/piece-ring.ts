@@ -6,9 +6,6 @@
  * @module
  */
 
-import { freeBytes } from "../util/free-bytes.ts";
-import { noteWork } from "../util/garbage.ts";
-
 export type SharedBytes = Uint8Array<SharedArrayBuffer>;
 
 /** A buffer by its number, and how much of it is filled. */
@@ -17,101 +14,53 @@ export interface FilledBuffer {
   readonly lengthBytes: number;
 }
 
-interface Taker {
-  resolve(filled: FilledBuffer | undefined): void;
-  reject(reason: unknown): void;
-}
-
 /** The side that fills. */
 export class PieceFiller {
   readonly #buffers: readonly SharedBytes[];
+  readonly #handOver: (filled: FilledBuffer) => Promise<void>;
   readonly #free: number[];
-  readonly #filled: FilledBuffer[] = [];
-  readonly #ended: Promise<void>;
-  #hasEnded = false;
   #isStopped = false;
-  #failure: { readonly reason: unknown } | undefined;
-  #wakeFiller: (() => void) | undefined;
-  /** Who asked for buffers that are not filled yet. */
-  readonly #takers: Taker[] = [];
+  #running: Promise<void> = Promise.resolve();
+  #wake: (() => void) | undefined;
 
-  /** Starts to fill at once. */
-  constructor(pieces: AsyncIterable<Uint8Array>, buffers: readonly SharedBytes[]) {
+  /** @param handOver resolves when the buffer can be filled again */
+  constructor(buffers: readonly SharedBytes[], handOver: (filled: FilledBuffer) => Promise<void>) {
     this.#buffers = buffers;
+    this.#handOver = handOver;
     this.#free = buffers.map((_, index) => index);
-    this.#ended = this.#fill(pieces);
   }
 
   /**
-   * The next filled buffer, undefined at the end; rejects with the error of the stream once all
-   * before it was taken. May be called ahead: who comes first gets the first.
+   * To be called once. Resolves when all is handed over, or it was stopped.
+   *
+   * @param read fills a buffer; the number of bytes, 0 at the end
    */
-  take(): Promise<FilledBuffer | undefined> {
-    return new Promise((resolve, reject) => {
-      this.#takers.push({ resolve, reject });
-      this.#serve();
-    });
-  }
-
-  /** A buffer that was taken can be filled again. */
-  giveBack(index: number): void {
-    this.#free.push(index);
-    this.#wakeFiller?.();
+  fill(read: (target: Uint8Array) => Promise<number>): Promise<void> {
+    const filling = this.#fill(read);
+    this.#running = filling.catch(() => undefined);
+    return filling;
   }
 
   /** Ends the reading of the stream, at a border of pieces; never rejects. */
   async stop(): Promise<void> {
     this.#isStopped = true;
-    this.#wakeFiller?.();
-    await this.#ended;
+    this.#wake?.();
+    await this.#running;
   }
 
-  async #fill(pieces: AsyncIterable<Uint8Array>): Promise<void> {
-    try {
-      await this.#copyAll(pieces);
-    } catch (error) {
-      this.#failure = { reason: error };
-    }
-    this.#hasEnded = true;
-    this.#serve();
-  }
-
-  #serve(): void {
-    while (this.#filled.length > 0 || this.#hasEnded) {
-      const taker = this.#takers.shift();
-      if (taker === undefined) return;
-      const filled = this.#filled.shift();
-      if (filled !== undefined || this.#failure === undefined) taker.resolve(filled);
-      else taker.reject(this.#failure.reason);
+  async #fill(read: (target: Uint8Array) => Promise<number>): Promise<void> {
+    for (;;) {
+      const index = await this.#takeFree();
+      if (index === undefined) return;
+      const lengthBytes = await read(this.#buffers[index]!);
+      if (lengthBytes === 0) return;
+      void this.#handOver({ index, lengthBytes }).then(() => this.#giveBack(index));
     }
   }
 
-  async #copyAll(pieces: AsyncIterable<Uint8Array>): Promise<void> {
-    let index: number | undefined;
-    let end = 0;
-    for await (const piece of pieces) {
-      for (let at = 0; at < piece.length;) {
-        index ??= await this.#takeFree();
-        if (index === undefined) return;
-        const buffer = this.#buffers[index]!;
-        const count = Math.min(piece.length - at, buffer.length - end);
-        buffer.set(piece.subarray(at, at + count), end);
-        at += count;
-        end += count;
-        if (end < buffer.length) continue;
-        this.#handOver(index, end);
-        index = undefined;
-        end = 0;
-      }
-      freeBytes(piece);
-    }
-    if (index !== undefined) this.#handOver(index, end);
-  }
-
-  #handOver(index: number, lengthBytes: number): void {
-    this.#filled.push({ index, lengthBytes });
-    this.#serve();
-    noteWork();
+  #giveBack(index: number): void {
+    this.#free.push(index);
+    this.#wake?.();
   }
 
   /** Undefined once the reading was stopped. */
@@ -119,8 +68,56 @@ export class PieceFiller {
     while (!this.#isStopped) {
       const index = this.#free.shift();
       if (index !== undefined) return index;
-      await new Promise<void>((resolve) => (this.#wakeFiller = resolve));
+      await new Promise<void>((resolve) => (this.#wake = resolve));
     }
     return undefined;
+  }
+}
+
+/** The side that empties. */
+export class PieceTaker {
+  readonly #buffers: readonly SharedBytes[];
+  readonly #filled: { readonly piece: Uint8Array; readonly giveBack: () => void }[] = [];
+  readonly #pieces: AsyncGenerator<Uint8Array, void>;
+  #end: { readonly failure?: { readonly reason: unknown } } | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(buffers: readonly SharedBytes[]) {
+    this.#buffers = buffers;
+    this.#pieces = this.#takeAll();
+  }
+
+  /** Takes what was handed over; resolves when it can be filled again. */
+  put({ index, lengthBytes }: FilledBuffer): Promise<void> {
+    return new Promise((giveBack) => {
+      this.#filled.push({ piece: this.#buffers[index]!.subarray(0, lengthBytes), giveBack });
+      this.#wake?.();
+    });
+  }
+
+  /** Nothing is handed over any more; the failure comes behind all that was. */
+  end(failure?: { readonly reason: unknown }): void {
+    this.#end = failure === undefined ? {} : { failure };
+    this.#wake?.();
+  }
+
+  /** The same at each call. A piece stays as it is until the next one is asked for. */
+  pieces(): AsyncIterable<Uint8Array> {
+    const next = () => this.#pieces.next();
+    return { [Symbol.asyncIterator]: () => ({ next }) };
+  }
+
+  async *#takeAll(): AsyncGenerator<Uint8Array, void> {
+    for (;;) {
+      const filled = this.#filled.shift();
+      if (filled !== undefined) {
+        yield filled.piece;
+        filled.giveBack();
+        continue;
+      }
+      if (this.#end?.failure !== undefined) throw this.#end.failure.reason;
+      if (this.#end !== undefined) return;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
   }
 }

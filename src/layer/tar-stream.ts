@@ -3,14 +3,15 @@
  *
  * @module
  */
-import { decompress } from "../compress/decompress.ts";
+import { ContentReader } from "../compress/decompress.ts";
 import { AppError } from "../errors.ts";
 import type { AppliedBlob } from "../snapshot/contract.ts";
-import { TiB } from "../util/bytes.ts";
+import { KiB, TiB } from "../util/bytes.ts";
 import { BlobBytes, type BlobSource, type ReadElsewhere } from "./blob-bytes.ts";
 
 /** What a small blob may become; no layer is near it, and a bomb ends there. */
 const tarBytesMax = 4 * TiB;
+const pieceBytes = 128 * KiB;
 
 export interface TarStream extends AsyncDisposable {
   /**
@@ -27,77 +28,65 @@ export interface TarStream extends AsyncDisposable {
 /** Opens the tar in a blob; `read` is for a blob that is no file. */
 export type OpenTar = (blob: BlobSource, read: ReadElsewhere) => Promise<TarStream>;
 
-/** Finds out what there is to know of a tar from its bytes. */
-export class TarHasher {
-  readonly #hasher = new Bun.CryptoHasher("sha256");
-  #sizeBytes = 0;
-
-  update(piece: Uint8Array): void {
-    this.#hasher.update(piece);
-    this.#sizeBytes += piece.length;
-  }
-
-  facts(): AppliedBlob {
-    return { diffId: `sha256:${this.#hasher.digest("hex")}`, tarBytes: this.#sizeBytes };
-  }
-}
-
-/** A blob that is decompressed; its own digest is found out, not the one of what is in it. */
+/** A blob that is decompressed and hashed, both as it is and what is in it. */
 export class DecodedBlob implements AsyncDisposable {
   readonly #blob: BlobSource;
   readonly #bytes: BlobBytes;
-  readonly #pieces: AsyncGenerator<Uint8Array, void>;
+  readonly #hasher = new Bun.CryptoHasher("sha256");
+  #content: ContentReader | undefined;
+  #sizeBytes = 0;
 
   private constructor(blob: BlobSource, bytes: BlobBytes) {
     this.#blob = blob;
     this.#bytes = bytes;
-    this.#pieces = this.#readAll();
   }
 
   static async open(blob: BlobSource, read: ReadElsewhere): Promise<DecodedBlob> {
     return new DecodedBlob(blob, await BlobBytes.open(blob, read));
   }
 
-  pieces(): AsyncIterable<Uint8Array> {
-    const next = () => this.#pieces.next();
-    return { [Symbol.asyncIterator]: () => ({ next }) };
+  /** As `ContentReader.read`. */
+  async read(target: Uint8Array): Promise<number> {
+    this.#content ??= await ContentReader.open(this.#bytes.pieces());
+    const count = await this.#content.read(target);
+    this.#sizeBytes += count;
+    if (this.#sizeBytes > tarBytesMax) {
+      const problem = `Blob "${this.#blob.digest}" holds more than 4 TiB`;
+      throw new AppError("resource_exhausted", problem);
+    }
+    this.#hasher.update(target.subarray(0, count));
+    return count;
   }
 
+  /** As of a `TarStream`. */
   verify(): Promise<void> {
     return this.#bytes.verify();
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#bytes[Symbol.asyncDispose]();
+  /** Of all that was read. To be asked once. */
+  facts(): AppliedBlob {
+    return { diffId: `sha256:${this.#hasher.digest("hex")}`, tarBytes: this.#sizeBytes };
   }
 
-  async *#readAll(): AsyncGenerator<Uint8Array, void> {
-    let sizeBytes = 0;
-    for await (const piece of decompress(this.#bytes.pieces())) {
-      sizeBytes += piece.length;
-      if (sizeBytes > tarBytesMax) {
-        const problem = `Blob "${this.#blob.digest}" holds more than 4 TiB`;
-        throw new AppError("resource_exhausted", problem);
-      }
-      yield piece;
-    }
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#content?.[Symbol.dispose]();
+    return this.#bytes[Symbol.asyncDispose]();
   }
 }
 
 /** Reads, decompresses and hashes in the thread that calls; as `OpenTar`. */
 export async function openTarHere(blob: BlobSource, read: ReadElsewhere): Promise<TarStream> {
   const decoded = await DecodedBlob.open(blob, read);
-  const hasher = new TarHasher();
-  const iterator = decoded.pieces()[Symbol.asyncIterator]();
-  const next = async () => {
-    const result = await iterator.next();
-    if (result.done !== true) hasher.update(result.value);
-    return result;
+  const buffer = new Uint8Array(pieceBytes);
+  const next = async (): Promise<IteratorResult<Uint8Array>> => {
+    const count = await decoded.read(buffer);
+    if (count === 0) return { done: true, value: undefined };
+    return { done: false, value: buffer.subarray(0, count) };
   };
   return {
     pieces: () => ({ [Symbol.asyncIterator]: () => ({ next }) }),
     verify: () => decoded.verify(),
-    facts: () => Promise.resolve(hasher.facts()),
+    facts: () => Promise.resolve(decoded.facts()),
     [Symbol.asyncDispose]: () => decoded[Symbol.asyncDispose](),
   };
 }

@@ -57,7 +57,7 @@ async function decodeAsStream(bytes: Uint8Array, member: Member): Promise<Uint8A
   })();
   const parts: Uint8Array[] = [];
   try {
-    for await (const part of contentOf(source, 0, member.wantedBytes)) parts.push(part);
+    for await (const part of contentOf(source, 0, member.wantedBytes)) parts.push(part.slice());
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== "data_loss") throw error;
   }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { decompress } from "../../../src/compress/decompress.ts";
+import { ContentReader, decompress } from "../../../src/compress/decompress.ts";
 import { detectCompression, type Compression } from "../../../src/compress/detect.ts";
 import { MiB } from "../../../src/util/bytes.ts";
 import { randomBytes } from "../../support/random.ts";
@@ -29,7 +29,7 @@ function flipped(bytes: Uint8Array, at: number): Buffer {
 
 async function content(bytes: Uint8Array, pieceBytes = MiB): Promise<Buffer> {
   const parts: Uint8Array[] = [];
-  for await (const piece of decompress(inPieces(bytes, pieceBytes))) parts.push(piece);
+  for await (const piece of decompress(inPieces(bytes, pieceBytes))) parts.push(piece.slice());
   return Buffer.concat(parts);
 }
 
@@ -89,6 +89,8 @@ describe("decompress()", () => {
     ["a second gzip member cut in its header", Buffer.concat([gzip, gzip.subarray(0, 5)])],
     ["a wrong gzip checksum", flipped(gzip, gzip.length - 6)],
     ["something behind a gzip member", Buffer.concat([gzip, Buffer.from("junk")])],
+    ["zeros behind a gzip member", Buffer.concat([gzip, Buffer.alloc(20)])],
+    ["a gzip member behind zeros", Buffer.concat([gzip, Buffer.alloc(20), gzip])],
     ["a cut zstd frame", zstd.subarray(0, zstd.length / 2)],
     ["a zstd frame without its last byte", zstd.subarray(0, -1)],
     ["a second zstd frame cut in its header", Buffer.concat([zstd, zstd.subarray(0, 6)])],
@@ -107,15 +109,27 @@ describe("decompress()", () => {
     expect(await rejection(Array.fromAsync(pieces))).toEqual(new Error("the disk broke"));
   });
 
-  test("hands a bomb out in small pieces", async () => {
+  test.each([
+    ["gzip", gzipSync],
+    ["zstd", zstdCompressSync],
+  ] as const)("hands a %s bomb out in small pieces", async (_, compress) => {
     let bytes = 0;
     let largest = 0;
-    for await (const piece of decompress(inPieces(zstdCompressSync(Buffer.alloc(64 * MiB)), MiB))) {
+    for await (const piece of decompress(inPieces(compress(Buffer.alloc(64 * MiB)), MiB))) {
       bytes += piece.length;
       largest = Math.max(largest, piece.length);
     }
     expect(bytes).toBe(64 * MiB);
     expect(largest).toBeLessThanOrEqual(MiB);
+  });
+
+  test.each([gzip, zstd])("has what comes before a failure, then the failure", async (bytes) => {
+    using reader = await ContentReader.open(cutByAnError(bytes));
+    const target = Buffer.alloc(both.length);
+    const count = await reader.read(target);
+    expect(count).toBeGreaterThan(0);
+    expect(both.subarray(0, count).equals(target.subarray(0, count))).toBe(true);
+    expect(await rejection(reader.read(target))).toEqual(new Error("the disk broke"));
   });
 
   test("lets its reader stop early", async () => {
