@@ -4,13 +4,16 @@
  * @module
  */
 import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { type Failpoint, failpoints } from "../../src/util/failpoint.ts";
-import type { MountMode } from "../../src/mount/contract.ts";
 import { Picker } from "../../test/support/picker.ts";
-import { tryCommand, waitUntil } from "../lib/process.ts";
-import { type MoodyRegistry, moods } from "./moody-registry.ts";
-import type { TortureNode } from "./node.ts";
+import { waitUntil } from "../lib/process.ts";
+import { fillDisk } from "./full-disk.ts";
+import { moods } from "./moody-registry.ts";
+import type { NodeOptions } from "./node.ts";
 import type { TorturePack } from "./packs.ts";
+import type { Rig } from "./rig.ts";
+import { dropCached } from "./ways.ts";
 
 /** By how often each is chosen. */
 const actions = {
@@ -20,18 +23,22 @@ const actions = {
   killServe: 2,
   killDedupdAndKeeper: 2,
   killDedupdAndServe: 2,
-  killAtFailpoint: 6,
+  killAtFailpoint: 8,
   changeMood: 6,
   dropCaches: 2,
-  replacePack: 5,
+  replacePack: 4,
+  fillTheDisk: 2,
 } as const;
 
 type Action = keyof typeof actions;
 
 const pauseMsMax = 40;
+const fullDiskMsMax = 400;
 /** A failpoint that nobody comes to in this time is given up. */
-const failpointMs = 1_500;
+const failpointMs = 5_000;
 const failpointVisitsMax = 6;
+/** Of a call that meets a dedupd on its way down or up. */
+const attemptsMax = 250;
 /** Those that a process comes to when it starts, or takes over. */
 const pointsOfStart: ReadonlySet<string> = new Set<Failpoint>([
   "expose.marked",
@@ -40,13 +47,32 @@ const pointsOfStart: ReadonlySet<string> = new Set<Failpoint>([
   "channel.after-keep",
   "takeover.orphans",
 ]);
+/** Those that readers come to again and again. */
+const pointsOfReads: ReadonlySet<string> = new Set<Failpoint>([
+  "pass.before",
+  "pass.held",
+  "fill.before-write",
+  "fill.after-write",
+  "fill.after-present",
+  "answer.before",
+  "answer.after",
+]);
+/** Those of the very first start, when there is no channel to take over. */
+const pointsOfBirth: readonly Failpoint[] = ["channel.before-keep", "channel.after-keep"];
+/** Those that only one backend has, or comes to more than once. */
+const pointsOfOne: ReadonlyMap<Failpoint, NodeOptions["backend"]> = new Map([
+  ["pass.held", "fanotify"],
+  ["takeover.orphans", "fanotify"],
+  ["channel.before-keep", "fuse"],
+  ["channel.after-keep", "fuse"],
+]);
 
 export interface AdversaryOptions {
-  readonly node: TortureNode;
-  readonly registry: MoodyRegistry;
-  readonly packs: readonly TorturePack[];
-  readonly mode: MountMode;
+  readonly rig: Rig;
+  readonly backend: NodeOptions["backend"];
   readonly seed: string;
+  /** Longer than any read takes. */
+  readonly hungMs: number;
 }
 
 export class Adversary {
@@ -57,12 +83,37 @@ export class Adversary {
   readonly #options: AdversaryOptions;
   readonly #picker: Picker;
   readonly #deck: readonly Action[];
+  /** In the order in which their turn comes. */
+  readonly #points: readonly Failpoint[];
+  #turn = 0;
 
   constructor(options: AdversaryOptions) {
+    const { seed, backend } = options;
     this.#options = options;
-    this.#picker = new Picker(`${options.seed} adversary`);
+    this.#picker = new Picker(`${seed} adversary`);
     const weights = Object.entries(actions) as [Action, number][];
     this.#deck = weights.flatMap(([action, weight]) => Array<Action>(weight).fill(action));
+    const isOurs = (name: Failpoint) => (pointsOfOne.get(name) ?? backend) === backend;
+    this.#points = this.#picker.shuffled(failpoints.filter(isOurs));
+  }
+
+  /** Failpoints of the backend at which nobody was killed. */
+  get unvisited(): string[] {
+    return this.#points.filter((name) => !this.counts.has(name));
+  }
+
+  /**
+   * Has a node that is about to start die twice before it has a channel. To be called before it is
+   * started; resolves when it has died.
+   */
+  async spoilStart(): Promise<void> {
+    const { node } = this.#options.rig;
+    for (const name of pointsOfBirth) {
+      writeFileSync(node.failpointFile, name);
+      await waitUntil(() => !existsSync(node.failpointFile), `nobody comes to ${name}`);
+      this.#count(name);
+      this.kills += 1;
+    }
   }
 
   /** One thing; resolves when the node has recovered from it. */
@@ -75,7 +126,7 @@ export class Adversary {
 
   /** Whatever was done to the network ends. */
   relent(): void {
-    this.#options.registry.mood = "honest";
+    this.#options.rig.registry.mood = "honest";
   }
 
   async killDedupd(): Promise<void> {
@@ -103,64 +154,88 @@ export class Adversary {
     await this.#kill({ dedupd: true, serve: true });
   }
 
+  /** At the place whose turn it is. */
   async killAtFailpoint(): Promise<void> {
-    const { node } = this.#options;
-    const name = this.#picker.oneOf(failpoints) ?? failpoints[0];
+    const { node } = this.#options.rig;
+    const name = this.#points[this.#turn % this.#points.length] ?? failpoints[0];
+    this.#turn += 1;
     // With something to fetch: most of the places are on the way of a read that waits.
-    await this.replacePack();
+    const pack = await this.#replaceOne();
     await node.settled();
     const { pid } = await node.dedupd();
-    const isOfStart = pointsOfStart.has(name);
-    const visits = isOfStart ? 1 : 1 + this.#picker.integer(failpointVisitsMax);
-    writeFileSync(node.failpointFile, `${name}:${visits}`);
-    if (isOfStart) process.kill(pid, "SIGKILL");
     const endMs = performance.now() + failpointMs;
+    const coming = this.#comeTo(name, pid, pack);
     await waitUntil(
       () => !existsSync(node.failpointFile) || performance.now() > endMs,
       "a failpoint is not left",
     );
-    if (existsSync(node.failpointFile)) {
-      rmSync(node.failpointFile, { force: true });
-      return;
+    if (existsSync(node.failpointFile)) rmSync(node.failpointFile, { force: true });
+    else {
+      this.#count(name);
+      this.kills += 1;
+      await node.dedupd(pid);
     }
-    this.#count(name);
-    this.kills += 1;
-    await node.dedupd(pid);
+    await coming;
   }
 
   async changeMood(): Promise<void> {
-    this.#options.registry.mood = this.#picker.oneOf(moods) ?? "honest";
+    this.#options.rig.registry.mood = this.#picker.oneOf(moods) ?? "honest";
     await Promise.resolve();
   }
 
-  /** Of what was read through the layers; what was filled stays in the packs. */
+  /** Of what was read through a layer; what was filled stays in its pack. */
   async dropCaches(): Promise<void> {
-    const pack = this.#pack();
-    for (const { name } of pack.files) {
-      await tryCommand(["dd", `if=${pack.expectedPath(name)}`, "iflag=nocache", "count=0"]);
-      await tryCommand(["dd", `if=${pack.mountPoint}/${name}`, "iflag=nocache", "count=0"]);
-    }
+    const { mountPoint, files } = this.#pack();
+    for (const { name } of files) dropCached(join(mountPoint, name));
+    await Promise.resolve();
   }
 
   /** Removes a layer and adds it again: nothing of its content is there then. */
   async replacePack(): Promise<void> {
-    const { node, registry, mode } = this.#options;
+    await this.#replaceOne();
+  }
+
+  /** For a moment, in which dedupd may have to start again. */
+  async fillTheDisk(): Promise<void> {
+    using _full = await fillDisk(this.#options.rig.node.root);
+    await Bun.sleep(this.#picker.integer(fullDiskMsMax));
+    if (this.#picker.integer(2) === 0) await this.killDedupd();
+    await Bun.sleep(this.#picker.integer(fullDiskMsMax));
+  }
+
+  async #replaceOne(): Promise<TorturePack> {
+    const { rig, hungMs } = this.#options;
+    const { node, registry } = rig;
     const pack = this.#pack();
     pack.isReplaced = true;
     registry.mood = "honest";
-    await waitUntil(() => pack.readers === 0, "a reader goes on", 300_000);
+    await waitUntil(() => pack.readers === 0, "a reader goes on", hungMs);
     // A process that has read may take a moment to be gone.
     await this.#insist(async () => pack.unmount());
     await this.#insist(() => node.control.withdraw(pack.packId));
     pack.remove();
-    pack.write(`${registry.authority}/app:1`);
-    const path = await this.#insist(() => node.control.expose(pack.packId));
-    pack.mount(path, mode);
+    pack.write(rig.image);
+    await this.#insist(() => rig.mount(pack));
     pack.isReplaced = false;
+    return pack;
+  }
+
+  /** @param pack that has nothing of its content */
+  async #comeTo(name: Failpoint, pid: number, pack: TorturePack): Promise<void> {
+    const { node } = this.#options.rig;
+    const isOnce = pointsOfStart.has(name) || !pointsOfReads.has(name);
+    const visits = isOnce ? 1 : 1 + this.#picker.integer(failpointVisitsMax);
+    writeFileSync(node.failpointFile, `${name}:${visits}`);
+    if (pointsOfStart.has(name)) {
+      process.kill(pid, "SIGKILL");
+      this.kills += 1;
+    } else if (name === "withdraw.marked") await this.replacePack();
+    else if (!pointsOfReads.has(name))
+      await this.#insist(() => node.control.prefetch(pack.packId, {}));
   }
 
   #pack(): TorturePack {
-    const pack = this.#picker.oneOf(this.#options.packs);
+    const pack = this.#picker.oneOf(this.#options.rig.packs);
     if (pack === undefined) throw new Error("there is nothing to torture");
     return pack;
   }
@@ -171,7 +246,7 @@ export class Adversary {
       try {
         return await call();
       } catch (error) {
-        if (attempt === 100) throw error;
+        if (attempt === attemptsMax) throw error;
         await Bun.sleep(pauseMsMax);
       }
     }
@@ -181,7 +256,8 @@ export class Adversary {
     victims: { dedupd?: true; keeper?: true; serve?: true },
     how: "SIGKILL" | "SIGTERM" = "SIGKILL",
   ): Promise<void> {
-    const { node } = this.#options;
+    const { node } = this.#options.rig;
+    await this.#letWork();
     const keeper = await node.settled();
     const { pid } = await node.dedupd();
     const startMs = performance.now();
@@ -195,6 +271,16 @@ export class Adversary {
     if (!victims.dedupd) return;
     await node.dedupd(pid);
     this.takeoversMs.push(performance.now() - startMs);
+  }
+
+  /**
+   * For up to as long as the last takeover took: on a machine where processes are killed as soon as
+   * they are up, nothing would ever be read.
+   */
+  async #letWork(): Promise<void> {
+    await this.#options.rig.node.settled();
+    const share = this.#picker.integer(100) / 100;
+    await Bun.sleep(share * (this.takeoversMs.at(-1) ?? pauseMsMax));
   }
 
   #count(name: string): void {

@@ -12,13 +12,14 @@ import { honestly, type LazyPackFixture } from "../../test/support/ondemand/lazy
  * - `cut`: half of what was asked for comes, and no more;
  * - `corrupt`: one byte is wrong;
  * - `broken`: 503;
- * - `silent`: no answer comes until the mood changes.
+ * - `silent`: no answer comes until the mood changes, or for long.
  */
 export const moods = ["honest", "slow", "cut", "corrupt", "broken", "silent"] as const;
 
 export type Mood = (typeof moods)[number];
 
 const slowMs = 60;
+const silentMsMax = 3_000;
 
 export class MoodyRegistry implements AsyncDisposable {
   readonly #server: LyingServer;
@@ -55,8 +56,8 @@ export class MoodyRegistry implements AsyncDisposable {
         this.lies += 1;
         return new Response(null, { status: 503 });
       case "silent":
-        await this.#changed.promise;
-        return this.#answer(request);
+        await Promise.race([this.#changed.promise, Bun.sleep(silentMsMax)]);
+        return this.#mood === "silent" ? this.#honest(request) : this.#answer(request);
       default:
         this.lies += 1;
         return damaged(this.#honest(request), this.#mood);

@@ -21,6 +21,8 @@ import { type Service, startService, waitUntil } from "../lib/process.ts";
 export const readTimeoutMs = 120_000;
 
 export interface NodeOptions {
+  /** Of the layers; may be on another file system. */
+  readonly root: string;
   readonly backend: Exclude<BackendName, "eager">;
   /** What it does wrong. */
   readonly fault: Fault | undefined;
@@ -28,6 +30,7 @@ export interface NodeOptions {
 
 export class TortureNode implements AsyncDisposable {
   readonly #folder: string;
+  readonly root: string;
   readonly #environment: Readonly<Record<string, string>>;
   readonly #sockets: ReturnType<typeof socketPaths>;
   readonly control: ControlClient;
@@ -36,14 +39,15 @@ export class TortureNode implements AsyncDisposable {
   readonly logFile: string;
   #serve: Service | undefined;
 
-  constructor(folder: string, { backend, fault }: NodeOptions) {
+  /** @param folder in a short path */
+  constructor(folder: string, { root, backend, fault }: NodeOptions) {
     this.#folder = folder;
+    this.root = root;
     const address = join(folder, "s.sock");
     this.#sockets = socketPaths(address);
     this.control = new ControlClient(this.#sockets.dedupd);
     this.failpointFile = join(folder, "failpoint");
     this.logFile = join(folder, "log");
-    const root = join(folder, "root");
     mkdirSync(join(root, "packs"), { recursive: true });
     const config = join(folder, "config.json");
     const lazy = { backend, background: "off", read_timeout_ms: readTimeoutMs };
@@ -84,12 +88,12 @@ export class TortureNode implements AsyncDisposable {
       const holds = await this.#keeper();
       const targets = holds?.channels.map(({ target }) => target) ?? [];
       keeper = targets.length > 0 ? (holds?.pid ?? 0) : 0;
-      return keeper > 0 && targets.every((target) => openFiles(this.#servePid).includes(target));
+      return keeper > 0 && targets.every((target) => openFiles(this.servePid).includes(target));
     }, "the channel is not held by all");
     return keeper;
   }
 
-  get #servePid(): number {
+  get servePid(): number {
     return this.#serve?.pid ?? 0;
   }
 
@@ -103,13 +107,13 @@ export class TortureNode implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.killServe();
     await endOnDemandProcesses(this.#folder);
-    for (const path of mountsBelow(join(this.#folder, "root"))) unmount(path, { lazily: true });
+    for (const path of mountsBelow(join(this.root, "lazy"))) unmount(path, { lazily: true });
     rmSync(this.failpointFile, { force: true });
   }
 }
 
 /** What a process has open, in the words of /proc. */
-function openFiles(pid: number): string[] {
+export function openFiles(pid: number): string[] {
   const folder = `/proc/${pid}/fd`;
   try {
     return readdirSync(folder).flatMap((name) => {

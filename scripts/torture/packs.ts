@@ -1,6 +1,7 @@
 /** The layers that are tortured: lazy packs with an image each, and what reading them must give. */
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { LazyFormat } from "../../src/lazy/model.ts";
 import type { MountMode } from "../../src/mount/contract.ts";
 import { mountImage, unmountTarget } from "../../src/mount/erofs-mount.ts";
 import { alignUp, KiB, MiB } from "../../src/util/bytes.ts";
@@ -10,9 +11,10 @@ import {
   makeLazyPack,
   writeLazyPack,
 } from "../../test/support/ondemand/lazy-pack.ts";
+import { programName } from "./ways.ts";
 
 const blockBytes = 4096;
-/** Of one pack; every size of piece is among them. */
+/** Every size of piece is among them; 18 MiB. */
 const fileSizes = [
   9 * MiB + 123,
   4 * MiB,
@@ -27,6 +29,20 @@ const fileSizes = [
 export interface TortureFile {
   readonly name: string;
   readonly sizeBytes: number;
+  /** In the pack. */
+  readonly offsetBytes: number;
+}
+
+export interface TorturePackOptions {
+  /** In a short path; for mounts and for what must be read. */
+  readonly folder: string;
+  /** In whose `packs` it lies. */
+  readonly root: string;
+  readonly packId: number;
+  readonly format: LazyFormat;
+  /** How often it has each size of file. */
+  readonly copies: number;
+  readonly seed: string;
 }
 
 export class TorturePack {
@@ -34,37 +50,52 @@ export class TorturePack {
   readonly fixture: LazyPackFixture;
   readonly files: readonly TortureFile[];
   readonly mountPoint: string;
-  readonly #folder: string;
+  readonly #options: TorturePackOptions;
+  #exposedPath = "";
   /** Readers of it at the moment; one that is replaced has none. */
   readers = 0;
   isReplaced = false;
 
-  constructor(folder: string, packId: number, seed: string) {
+  constructor(options: TorturePackOptions) {
+    const { folder, packId, format, copies, seed } = options;
     this.packId = packId;
-    this.#folder = folder;
+    this.#options = options;
     this.mountPoint = join(folder, "mounts", String(packId));
+    const sizes = Array.from({ length: copies }, () => fileSizes).flat();
+    const program = readFileSync("/usr/bin/sha256sum");
     this.fixture = makeLazyPack({
-      sizes: fileSizes,
+      format,
+      sizes,
+      files: [program],
       chunkBytes: 96 * KiB,
       gapBytes: 512,
       seed: `${seed} ${packId}`,
     });
-    this.files = fileSizes.map((sizeBytes, index) => ({ name: `file-${index}`, sizeBytes }));
+    this.files = place([
+      ...sizes.map((sizeBytes, index) => ({ name: `file-${index}`, sizeBytes })),
+      { name: programName, sizeBytes: program.length },
+    ]);
     this.#writeExpected();
+  }
+
+  /** Where the backend exposes it. */
+  get exposedPath(): string {
+    return this.#exposedPath;
   }
 
   /** A file with what reading that file of the layer must give. */
   expectedPath(name: string): string {
-    return join(this.#folder, "expected", String(this.packId), name);
+    return join(this.#options.folder, "expected", String(this.packId), name);
   }
 
   /** Makes the pack, with nothing of its content there. */
   write(image: string): void {
-    writeLazyPack(this.#root, this.packId, this.fixture, image);
-    writeFileSync(this.#imagePath, lazyImage(this.packId, this.#placed()));
+    writeLazyPack(this.#options.root, this.packId, this.fixture, image);
+    writeFileSync(this.#imagePath, lazyImage(this.packId, this.files));
   }
 
   mount(exposedPath: string, mode: MountMode): void {
+    this.#exposedPath = exposedPath;
     mountImage({ image: this.#imagePath, packs: [exposedPath] }, this.mountPoint, mode);
   }
 
@@ -74,35 +105,32 @@ export class TorturePack {
 
   /** Removes the pack with all that is known of it. */
   remove(): void {
-    const packs = join(this.#root, "packs");
+    const packs = join(this.#options.root, "packs");
     for (const name of readdirSync(packs)) {
       if (name.startsWith(`${this.packId}.`)) rmSync(join(packs, name));
     }
   }
 
-  get #root(): string {
-    return join(this.#folder, "root");
-  }
-
   get #imagePath(): string {
-    return join(this.#folder, `${this.packId}.erofs`);
-  }
-
-  #placed() {
-    let offsetBytes = 0;
-    return this.files.map((file) => {
-      const placed = { ...file, offsetBytes };
-      offsetBytes = alignUp(offsetBytes + file.sizeBytes, blockBytes);
-      return placed;
-    });
+    return join(this.#options.folder, `${this.packId}.erofs`);
   }
 
   #writeExpected(): void {
-    mkdirSync(join(this.#folder, "expected", String(this.packId)), { recursive: true });
-    mkdirSync(join(this.#folder, "mounts"), { recursive: true });
-    for (const { name, sizeBytes, offsetBytes } of this.#placed()) {
+    const { folder } = this.#options;
+    mkdirSync(join(folder, "expected", String(this.packId)), { recursive: true });
+    mkdirSync(join(folder, "mounts"), { recursive: true });
+    for (const { name, sizeBytes, offsetBytes } of this.files) {
       const content = this.fixture.content.subarray(offsetBytes, offsetBytes + sizeBytes);
       writeFileSync(this.expectedPath(name), content);
     }
   }
+}
+
+function place(files: readonly Omit<TortureFile, "offsetBytes">[]): TortureFile[] {
+  let offsetBytes = 0;
+  return files.map((file) => {
+    const placed = { ...file, offsetBytes };
+    offsetBytes = alignUp(offsetBytes + file.sizeBytes, blockBytes);
+    return placed;
+  });
 }

@@ -1,35 +1,44 @@
 /**
- * Readers that verify every byte, each file in a process of its own, until they are told to stop.
+ * Readers that verify every byte, each in a process of its own, until they are told to stop.
  *
  * @module
  */
+import { join } from "node:path";
 import { Picker } from "../../test/support/picker.ts";
-import { startReader } from "../../test/support/ondemand/reader.ts";
 import type { TorturePack } from "./packs.ts";
+import { ReaderProcess } from "./reader-process.ts";
+import { ways } from "./ways.ts";
 
-const ways = ["inOrder", "atRandom", "mapped"] as const;
-const idleMs = 20;
+/** Readers that never pause leave a small machine no time for those they wait for. */
+const pauseMsMax = 40;
 
 export interface ReadCounts {
   files: number;
   bytes: number;
+  /** Files by the way in which they were read. */
+  readonly ways: Map<string, number>;
   readonly problems: string[];
 }
 
+export interface ReadersOptions {
+  readonly packs: readonly TorturePack[];
+  readonly count: number;
+  readonly seed: string;
+  /** A read that takes longer waits for something that will not come. */
+  readonly hungMs: number;
+  /** For what readers write. */
+  readonly folder: string;
+}
+
 export class Readers {
-  readonly counts: ReadCounts = { files: 0, bytes: 0, problems: [] };
-  readonly #packs: readonly TorturePack[];
-  readonly #seed: string;
-  readonly #hungMs: number;
+  readonly counts: ReadCounts = { files: 0, bytes: 0, ways: new Map(), problems: [] };
+  readonly #options: ReadersOptions;
   readonly #running: Promise<void>[];
   #isStopped = false;
 
-  /** @param hungMs a reader that takes longer waits for something that will not come */
-  constructor(packs: readonly TorturePack[], count: number, seed: string, hungMs: number) {
-    this.#packs = packs;
-    this.#seed = seed;
-    this.#hungMs = hungMs;
-    this.#running = Array.from({ length: count }, (_, number) => this.#run(number));
+  constructor(options: ReadersOptions) {
+    this.#options = options;
+    this.#running = Array.from({ length: options.count }, (_, number) => this.#run(number));
   }
 
   /** Resolves when all have read to the end of the file they are at. */
@@ -39,42 +48,38 @@ export class Readers {
   }
 
   async #run(number: number): Promise<void> {
-    const picker = new Picker(`${this.#seed} reader ${number}`);
+    const { packs, seed, folder } = this.#options;
+    const picker = new Picker(`${seed} reader ${number}`);
+    const scratch = join(folder, `reader-${number}`);
+    const reader = new ReaderProcess(scratch);
     while (!this.#isStopped) {
-      const pack = picker.oneOf(this.#packs.filter(({ isReplaced }) => !isReplaced));
-      if (pack === undefined) {
-        await Bun.sleep(idleMs);
-        continue;
+      const pack = picker.oneOf(packs.filter(({ isReplaced }) => !isReplaced));
+      if (pack !== undefined) {
+        pack.readers += 1;
+        await this.#readOne(pack, picker, reader, scratch);
+        pack.readers -= 1;
       }
-      pack.readers += 1;
-      await this.#readOne(pack, picker);
-      pack.readers -= 1;
+      await Bun.sleep(picker.integer(pauseMsMax));
     }
+    await reader.end();
   }
 
-  async #readOne(pack: TorturePack, picker: Picker): Promise<void> {
-    const file = picker.oneOf(pack.files) ?? { name: "", sizeBytes: 0 };
+  async #readOne(
+    pack: TorturePack,
+    picker: Picker,
+    reader: ReaderProcess,
+    scratch: string,
+  ): Promise<void> {
+    const file = picker.oneOf(pack.files) ?? { name: "", sizeBytes: 0, offsetBytes: 0 };
     const way = picker.oneOf(ways) ?? "inOrder";
-    const path = `${pack.mountPoint}/${file.name}`;
+    const { mountPoint, exposedPath: packPath } = pack;
     const expected = pack.expectedPath(file.name);
     const seed = String(picker.integer(1000));
-    const reader = startReader({ path, expected, way, seed, failuresMax: 0 });
-    const late = Promise.withResolvers<string>();
-    const timer = setTimeout(() => late.resolve("hangs"), this.#hungMs);
-    const outcome = reader.report.then(
-      ({ bytes, wrongReads }) => {
-        this.counts.bytes += bytes;
-        return wrongReads === 0 && bytes === file.sizeBytes ? "" : `${wrongReads} wrong reads`;
-      },
-      () => "an error",
-    );
-    const problem = await Promise.race([outcome, late.promise]);
-    clearTimeout(timer);
+    const task = { ...file, mountPoint, packPath, expected, scratch, seed };
+    const { problem } = await reader.read({ way, task }, this.#options.hungMs);
     this.counts.files += 1;
-    if (problem === "") return;
-    this.counts.problems.push(`${path}, ${way}: ${problem}`);
-    if (problem !== "hangs") return;
-    process.kill(reader.pid, "SIGKILL");
-    await outcome;
+    this.counts.bytes += file.sizeBytes;
+    this.counts.ways.set(way, (this.counts.ways.get(way) ?? 0) + 1);
+    if (problem !== "") this.counts.problems.push(`${mountPoint}/${file.name}, ${way}: ${problem}`);
   }
 }

@@ -4,25 +4,26 @@
  *
  * @module
  */
-import { readFileSync } from "node:fs";
-import type { MountMode } from "../../src/mount/contract.ts";
-import type { BackendName } from "../../src/ondemand/contract.ts";
+import { join } from "node:path";
 import type { Fault } from "../../src/util/failpoint.ts";
+import { waitUntil } from "../lib/process.ts";
 import { Adversary } from "./adversary.ts";
-import { MoodyRegistry } from "./moody-registry.ts";
-import { readTimeoutMs, TortureNode } from "./node.ts";
-import { TorturePack } from "./packs.ts";
+import { growth, takeCensus } from "./census.ts";
+import type { NodeOptions } from "./node.ts";
 import { type ReadCounts, Readers } from "./readers.ts";
+import { Rig } from "./rig.ts";
 
 export interface TortureOptions {
-  readonly backend: Exclude<BackendName, "eager">;
+  readonly backend: NodeOptions["backend"];
   /** Replays what is done and what is read; not the timing, which is the machine's. */
   readonly seed: string;
   /** Asked before each thing that is done. */
   readonly isOver: (kills: number) => boolean;
+  /** Of all layers together, about. */
+  readonly megabytes: number;
   readonly readers?: number;
   /** A reader that takes longer waits for something that will not come. */
-  readonly hungMs?: number;
+  readonly hungMs: number;
   /** What dedupd does wrong, to see that it is found. */
   readonly fault?: Fault;
 }
@@ -30,40 +31,59 @@ export interface TortureOptions {
 export interface TortureReport {
   readonly kills: number;
   readonly actions: ReadonlyMap<string, number>;
+  /** Failpoints at which nobody was killed. */
+  readonly unvisited: readonly string[];
   readonly takeoversMs: readonly number[];
   readonly reads: ReadCounts;
   /** Answers of the registry that were no answers. */
   readonly lies: number;
+  /** What the processes have in the end and had not in the beginning. */
+  readonly leaks: readonly string[];
 }
 
-const packIds = [512, 513, 514, 515, 516, 517] as const;
-const mode: MountMode = { method: "file", directIo: true };
+const copyMegabytes = 18;
+const copiesMax = 3;
+const leaksGoneMs = 20_000;
 
 /** @param folder on a disk file system; mounts and processes below it are gone in the end */
 export async function torture(folder: string, options: TortureOptions): Promise<TortureReport> {
-  const { backend, seed, hungMs = 2 * readTimeoutMs, fault } = options;
-  const packs = packIds.map((packId) => new TorturePack(folder, packId, seed));
-  await using registry = new MoodyRegistry(packs.map(({ fixture }) => fixture));
-  await using node = new TortureNode(folder, { backend, fault });
-  for (const pack of packs) pack.write(`${registry.authority}/app:1`);
-  node.startServe(packIds);
-  await node.dedupd();
-  await using mounted = new AsyncDisposableStack();
-  for (const pack of packs) {
-    pack.mount(await node.control.expose(pack.packId), mode);
-    mounted.defer(() => pack.unmount());
-  }
-  await node.settled();
-  const adversary = new Adversary({ node, registry, packs, mode, seed });
-  const readers = new Readers(packs, options.readers ?? 8, seed, hungMs);
-  const isOver = () => options.isOver(adversary.kills) || readers.counts.problems.length > 0;
+  const { backend, seed, hungMs, fault, megabytes } = options;
+  const copies = Math.min(copiesMax, Math.ceil(megabytes / (8 * copyMegabytes)));
+  const packs = Math.ceil(megabytes / (copies * copyMegabytes));
+  await using rig = await Rig.open(folder, { backend, seed, fault, copies, packs });
+  const { node, registry } = rig;
+  const adversary = new Adversary({ rig, backend, seed, hungMs });
+  const spoilt = adversary.spoilStart();
+  await rig.start();
+  await spoilt;
+  const before = await takeCensus(node, folder);
+  const count = options.readers ?? 8;
+  const readers = new Readers({ packs: rig.packs, count, seed, hungMs, folder: join(folder, "r") });
+  const { problems } = readers.counts;
+  let leaks: string[] = [];
   try {
-    while (!isOver()) await adversary.act();
-  } finally {
+    while (!options.isOver(adversary.kills) && problems.length === 0) await adversary.act();
+    adversary.relent();
+    await readers.stop();
+    if (problems.length === 0) leaks = await findLeaks(rig, before);
+  } catch (error) {
+    problems.push(`the adversary does not get on: ${String(error)}`);
     adversary.relent();
     await readers.stop();
   }
-  if (readers.counts.problems.length > 0) process.stderr.write(readFileSync(node.logFile));
-  const { kills, counts: actions, takeoversMs } = adversary;
-  return { kills, actions, takeoversMs, reads: readers.counts, lies: registry.lies };
+  if (problems.length > 0) process.stderr.write(rig.logEnd());
+  const { kills, counts: actions, takeoversMs, unvisited } = adversary;
+  const reads = readers.counts;
+  return { kills, actions, unvisited, takeoversMs, reads, lies: registry.lies, leaks };
+}
+
+/** What is still there after a while in which nobody reads. */
+async function findLeaks({ node, folder }: Rig, before: ReadonlyMap<string, number>) {
+  const endMs = performance.now() + leaksGoneMs;
+  let leaks: string[] = [];
+  await waitUntil(async () => {
+    leaks = growth(before, await takeCensus(node, folder));
+    return leaks.length === 0 || performance.now() > endMs;
+  }, "the node does not come to rest");
+  return leaks;
 }

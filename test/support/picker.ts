@@ -18,4 +18,14 @@ export class Picker {
   oneOf<T>(items: readonly T[]): T | undefined {
     return items.length === 0 ? undefined : items[this.integer(items.length)];
   }
+
+  /** The same items in another order. */
+  shuffled<T>(items: readonly T[]): T[] {
+    const shuffled = [...items];
+    for (let last = shuffled.length - 1; last > 0; last--) {
+      const other = this.integer(last + 1);
+      [shuffled[last], shuffled[other]] = [shuffled[other]!, shuffled[last]!];
+    }
+    return shuffled;
+  }
 }

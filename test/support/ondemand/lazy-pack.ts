@@ -25,6 +25,8 @@ export interface LazyPackOptions {
   readonly chunksPerMember?: number;
   /** Bytes of the blob that belong to nobody, in front of each member: tar headers. */
   readonly gapBytes?: number;
+  /** Content of further files, behind those of `sizes`. */
+  readonly files?: readonly Uint8Array[];
   /** Same seed, same content. */
   readonly seed?: string;
 }
@@ -40,20 +42,19 @@ export interface LazyPackFixture {
 
 export function makeLazyPack(options: LazyPackOptions): LazyPackFixture {
   const { format = "estargz", sizes, chunkBytes = MiB, chunksPerMember = 1 } = options;
-  const { gapBytes = 0, seed = "pack" } = options;
+  const { gapBytes = 0, seed = "pack", files = [] } = options;
   const compress = format === "estargz" ? gzipSync : zstdCompressSync;
   const blob: Buffer[] = [];
   const pieces: Piece[] = [];
   let [blobBytes, packBytes] = [0, 0];
   const memberBytes = chunkBytes * chunksPerMember;
-  const content = Buffer.alloc(sizes.reduce((sum, size) => sum + alignUp(size, blockBytes), 0));
-  for (const [file, sizeBytes] of sizes.entries()) {
-    // Half of it compresses.
-    const bytes = Buffer.concat([
-      randomBytes(`${seed} ${file}`, Math.ceil(sizeBytes / 2)),
-      Buffer.alloc(Math.floor(sizeBytes / 2), `${seed} ${file} `),
-    ]);
-    bytes.copy(content, packBytes);
+  const all = [...sizes.map((sizeBytes, file) => madeUp(sizeBytes, `${seed} ${file}`)), ...files];
+  const content = Buffer.alloc(
+    all.reduce((sum, { length }) => sum + alignUp(length, blockBytes), 0),
+  );
+  for (const bytes of all) {
+    const sizeBytes = bytes.length;
+    content.set(bytes, packBytes);
     for (let at = 0; at < sizeBytes; at += memberBytes) {
       const member = bytes.subarray(at, at + memberBytes);
       const compressed = compress(member);
@@ -74,8 +75,14 @@ export function makeLazyPack(options: LazyPackOptions): LazyPackFixture {
     }
     packBytes += alignUp(sizeBytes, blockBytes);
   }
-  const all = Buffer.concat(blob);
-  return { format, blob: all, digest: sha256Digest(all), pieces, content };
+  const joined = Buffer.concat(blob);
+  return { format, blob: joined, digest: sha256Digest(joined), pieces, content };
+}
+
+/** Half of it compresses. */
+function madeUp(sizeBytes: number, seed: string): Buffer {
+  const random = randomBytes(seed, Math.ceil(sizeBytes / 2));
+  return Buffer.concat([random, Buffer.alloc(Math.floor(sizeBytes / 2), `${seed} `)]);
 }
 
 /** Writes the files of a pack into `packs` of a root; the path of the pack. */

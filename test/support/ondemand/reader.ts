@@ -5,7 +5,7 @@
  * `bun reader.ts '{"path": …}'`; the answer is a line of JSON.
  */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
-import { mapFile, viewOf } from "../../../ffi/mapping.ts";
+import { mapFile, unmapFile, viewOf } from "../../../ffi/mapping.ts";
 import { projectFolder } from "../../../scripts/lib/project.ts";
 import { KiB } from "../../../src/util/bytes.ts";
 import { Picker } from "../picker.ts";
@@ -49,6 +49,11 @@ async function reportOf(child: Bun.Subprocess<"ignore", "pipe">): Promise<Reader
 
 const readBytes = 37 * KiB;
 
+/** In this process. */
+export function readAndCompare(task: ReaderTask): ReaderReport {
+  return new Reader(task).run();
+}
+
 class Reader {
   readonly #task: ReaderTask;
   readonly #expected: Buffer;
@@ -66,9 +71,10 @@ class Reader {
     const file = openSync(this.#task.path, "r");
     const offsets: number[] = [];
     for (let offset = 0; offset < this.#expected.length; offset += readBytes) offsets.push(offset);
-    if (this.#task.way === "atRandom") shuffle(offsets, new Picker(this.#task.seed));
-    const mapped = this.#task.way === "mapped" ? viewOf(mapFile(this.#task.path)) : undefined;
-    for (const offset of offsets) {
+    const { way, path, seed } = this.#task;
+    const mapping = way === "mapped" ? mapFile(path) : undefined;
+    const mapped = mapping === undefined ? undefined : viewOf(mapping);
+    for (const offset of way === "atRandom" ? new Picker(seed).shuffled(offsets) : offsets) {
       const wanted = this.#expected.subarray(offset, offset + readBytes);
       const end = offset + wanted.length;
       const bytes = mapped?.subarray(offset, end) ?? this.#readAt(file, offset, wanted.length);
@@ -76,6 +82,7 @@ class Reader {
       if (Buffer.compare(bytes, wanted) !== 0) this.wrongReads += 1;
     }
     closeSync(file);
+    if (mapping !== undefined) unmapFile(mapping);
     const { bytes, wrongReads, failures } = this;
     return { bytes, wrongReads, failures };
   }
@@ -97,16 +104,9 @@ class Reader {
   }
 }
 
-function shuffle(items: number[], picker: Picker): void {
-  for (let last = items.length - 1; last > 0; last--) {
-    const other = picker.integer(last + 1);
-    [items[last], items[other]] = [items[other]!, items[last]!];
-  }
-}
-
 if (import.meta.main) {
   // A signal with a handler interrupts what the process waits for, and must not harm it.
   process.on("SIGUSR1", () => undefined);
-  const report = new Reader(JSON.parse(process.argv[2] ?? "") as ReaderTask).run();
+  const report = readAndCompare(JSON.parse(process.argv[2] ?? "") as ReaderTask);
   process.stdout.write(JSON.stringify(report));
 }
