@@ -228,6 +228,42 @@ export class PieceMap {
     return [first, this.#lowerBound(offsetBytes + lengthBytes)];
   }
 
+  /**
+   * Where the file ends that has a byte of the pack. No file is named here, but its pieces follow
+   * each other in the pack and in the blob, and those of an eStargz are of one size, but the last.
+   *
+   * @param limitBytes how far that matters: beyond, any later offset may be returned
+   */
+  fileEndOf(offsetBytes: number, limitBytes: number): number {
+    let [piece, behind] = this.covering(offsetBytes, 1);
+    // What lies between pieces belongs to none.
+    if (piece === behind) return offsetBytes;
+    const isLast = piece > 0 && this.#isFollowed(piece - 1) && this.#isSmaller(piece, piece - 1);
+    while (!isLast && this.#endOf(piece) < limitBytes && this.#isFollowed(piece)) {
+      piece += 1;
+      if (this.#isSmaller(piece, piece - 1)) break;
+    }
+    return this.#endOf(piece);
+  }
+
+  #endOf(piece: number): number {
+    return this.packOffsetOf(piece) + this.sizeOf(piece);
+  }
+
+  /** Whether the next piece may be of the same file. */
+  #isFollowed(piece: number): boolean {
+    const next = piece + 1;
+    if (next === this.length || this.packOffsetOf(next) !== this.#endOf(piece)) return false;
+    const [from, to] = [this.blobOffsetOf(piece), this.blobOffsetOf(next)];
+    // Pieces of one gzip member have its offset.
+    if (to !== from && to !== from + this.compressedBytesOf(piece)) return false;
+    return this.origin.format !== "estargz" || this.sizeOf(next) <= this.sizeOf(piece);
+  }
+
+  #isSmaller(piece: number, than: number): boolean {
+    return this.origin.format === "estargz" && this.sizeOf(piece) < this.sizeOf(than);
+  }
+
   /** A piece with this content that `accepts` takes; undefined for none. */
   find(sha256: Uint8Array, accepts: (piece: number) => boolean = () => true): number | undefined {
     let low = 0;

@@ -15,7 +15,7 @@ import { inodeOf } from "../../../ffi/status.ts";
 import { Waiter } from "../../../ffi/wake.ts";
 import { defined } from "../../util/assert.ts";
 import { type CancelFlag, isCancelled } from "../../util/cancel-flag.ts";
-import { PackTable, type SharedTable } from "../fuse/pack-table.ts";
+import { type PackRow, PackTable, type SharedTable } from "../fuse/pack-table.ts";
 import { PackViews } from "../fuse/pack-view.ts";
 import type { ReadLog } from "../read-log.ts";
 import { disposeEvent } from "./descriptors.ts";
@@ -117,10 +117,16 @@ export class EventReader {
 
   /** @param reads where it is noted that it is read */
   #isThere(packId: number, { offsetBytes, lengthBytes }: Window, reads?: ReadLog): boolean {
+    const holds = (row: PackRow) => this.#views.holds(row, offsetBytes, lengthBytes, reads);
+    return this.#inPack(packId, holds) ?? false;
+  }
+
+  /** Undefined for a pack that nobody has exposed. */
+  #inPack<T>(packId: number, use: (row: PackRow) => T): T | undefined {
     const row = this.#packs.enter(packId);
-    if (row === undefined) return false;
+    if (row === undefined) return undefined;
     try {
-      return this.#views.holds(row, offsetBytes, lengthBytes, reads);
+      return use(row);
     } finally {
       this.#packs.leave(packId);
     }
@@ -168,7 +174,9 @@ export class EventReader {
     if (lengthBytes === Infinity) return;
     let readAhead = this.#readAheads.get(packId);
     if (readAhead === undefined) this.#readAheads.set(packId, (readAhead = new ReadAhead()));
-    const window = readAhead.observe(offsetBytes, lengthBytes);
+    const fileEnd = (at: number, limitBytes: number) =>
+      this.#inPack(packId, (row) => this.#views.piecesOf(row).fileEndOf(at, limitBytes)) ?? at;
+    const window = readAhead.observe(offsetBytes, lengthBytes, fileEnd);
     if (window === undefined || this.#isThere(packId, window)) return;
     this.#post({ kind: "ahead", packId, ...window });
   }

@@ -2,7 +2,8 @@
  * Finds who reads a file in order, and what to fetch before it is asked for.
  *
  * The kernel reads ahead within an image, but a few hundred KiB, which is no time for a registry;
- * and it never reads ahead in a file that is watched.
+ * and it never reads ahead in a file that is watched. A window ends where the file ends: what lies
+ * behind it in the pack is another file, which perhaps nobody reads.
  *
  * @module
  */
@@ -22,6 +23,13 @@ interface Reader {
   aheadBytes: number;
 }
 
+/**
+ * Where the file ends that has a byte of the pack.
+ *
+ * @param limitBytes beyond, any later offset will do
+ */
+export type FileEnd = (offsetBytes: number, limitBytes: number) => number;
+
 /** Readers of a pack that are told apart; with more, the longest idle one is forgotten. */
 const readersMax = 8;
 /** Files begin at blocks; readahead may have gone a little further than the reader. */
@@ -35,7 +43,7 @@ export class ReadAhead {
   readonly #readers: Reader[] = [];
 
   /** Takes note of a read. @returns what its reader is likely to need soon, if that is news */
-  observe(offsetBytes: number, lengthBytes: number): Window | undefined {
+  observe(offsetBytes: number, lengthBytes: number, fileEnd: FileEnd): Window | undefined {
     const end = offsetBytes + lengthBytes;
     const index = this.#readers.findIndex(
       ({ nextBytes }) => offsetBytes >= nextBytes && offsetBytes <= nextBytes + gapBytesMax,
@@ -49,16 +57,22 @@ export class ReadAhead {
     this.#readers.push(reader);
     reader.runBytes += lengthBytes;
     reader.nextBytes = end;
-    return nextWindow(reader);
+    return nextWindow(reader, fileEnd);
   }
 }
 
-/** As much as was read in order so far, once half of what was asked for before is used up. */
-function nextWindow(reader: Reader): Window | undefined {
+/**
+ * As much as was read in order so far, but no more than the rest of the file, once half of what was
+ * asked for before is used up.
+ */
+function nextWindow(reader: Reader, fileEnd: FileEnd): Window | undefined {
   if (reader.runBytes < runBytesMin) return undefined;
   const windowBytes = Math.min(reader.runBytes, windowBytesMax);
   const from = Math.max(reader.aheadBytes, reader.nextBytes);
   if (from - reader.nextBytes > windowBytes / 2) return undefined;
-  reader.aheadBytes = reader.nextBytes + windowBytes;
-  return { offsetBytes: from, lengthBytes: reader.aheadBytes - from };
+  const limitBytes = reader.nextBytes + windowBytes;
+  const end = Math.min(limitBytes, fileEnd(reader.nextBytes - 1, limitBytes));
+  if (end <= from) return undefined;
+  reader.aheadBytes = end;
+  return { offsetBytes: from, lengthBytes: end - from };
 }

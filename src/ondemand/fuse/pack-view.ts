@@ -41,6 +41,11 @@ export class PackViews {
     return true;
   }
 
+  /** The pieces of a pack; the caller is counted as a user of it. */
+  piecesOf(row: PackRow): PieceMap {
+    return this.#viewOf(row).pieces;
+  }
+
   #viewOf(row: PackRow): PackView {
     const known = this.#views.get(row.packId);
     if (known?.epoch === row.epoch) return known;

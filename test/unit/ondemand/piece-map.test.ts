@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { encodePieceMap, PieceMap, type Piece } from "../../../src/ondemand/piece-map.ts";
-import { GiB } from "../../../src/util/bytes.ts";
+import { alignUp, GiB, KiB } from "../../../src/util/bytes.ts";
 import { codeOf } from "../../support/ondemand/code-of.ts";
 import { makeLazyPack, writeLazyPack } from "../../support/ondemand/lazy-pack.ts";
 import { randomBytes } from "../../support/random.ts";
@@ -120,5 +120,24 @@ describe("PieceMap", () => {
     writeFileSync(join(folder.path, "512.pieces"), "");
     expect(codeOf(() => PieceMap.open(path))).toBe("data_loss");
     expect(readFileSync(join(folder.path, "512.pieces")).length).toBe(0);
+  });
+
+  test.each([
+    ["estargz", 1, 0],
+    ["zstd-chunked", 4, 512],
+  ] as const)("finds the ends of files (%s)", (format, chunksPerMember, gapBytes) => {
+    const sizes = [60 * KiB, 8 * KiB, 40 * KiB, 5000, 44 * KiB, 12 * KiB];
+    const options = { format, sizes, chunkBytes: 16 * KiB, chunksPerMember, gapBytes };
+    const { pieces, content } = makeLazyPack(options);
+    const map = new PieceMap(encodePieceMap({ ...origin, format }, pieces, content.length), "test");
+    let start = 0;
+    for (const size of sizes) {
+      const end = start + size;
+      for (const at of [start, start + size / 2, end - 1])
+        expect(map.fileEndOf(Math.floor(at), Infinity)).toBe(end);
+      start = alignUp(end, 4096);
+    }
+    expect(map.fileEndOf(100, 20_000)).toBe(32 * KiB);
+    expect(map.fileEndOf(content.length, Infinity)).toBe(content.length);
   });
 });
