@@ -55,6 +55,7 @@ export function openLazyAdmin(
       const pack = packOf(layerId);
       return pack?.isComplete === false ? pack.packId : undefined;
     },
+    isReferenced: (layerId) => metadata.isLayerReferenced(layerId),
     traceProgress: (request) => housekeeper.call<TraceProgress>("traceProgress", request),
     traceFolder: config.prefetch.trace_dir,
   });

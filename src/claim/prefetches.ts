@@ -1,7 +1,9 @@
 /**
  * Prefetching that somebody asked for: an image as a whole, or what a trace names of it.
  *
- * dedupd does the work; here is known which packs an image has, and how far each request came.
+ * dedupd does the work; here is known which packs an image has, and how far each request came. It
+ * always comes to an end: what dedupd has forgotten it is asked for again, once, and a layer that
+ * was removed meanwhile is a failure.
  *
  * @module
  */
@@ -21,6 +23,7 @@ export interface PrefetchesOptions {
   readonly decisions: () => readonly LayerDecision[];
   /** The pack of a layer that has still content to be fetched. */
   readonly packOf: (layerId: number) => number | undefined;
+  readonly isReferenced: (layerId: number) => boolean;
   readonly traceProgress: (request: TraceRequest) => Promise<TraceProgress>;
   readonly traceFolder: string | null;
   readonly nowMs?: () => number;
@@ -56,6 +59,10 @@ interface Prefetch {
   readonly startMs: number;
   /** What was there then. */
   readonly startBytes: number;
+  /** By pack: the blob of its layer. */
+  readonly digests: ReadonlyMap<number, string>;
+  /** By pack: how many pieces were there when dedupd was asked again. */
+  readonly askedAgain: Map<number, number>;
 }
 
 interface Measured {
@@ -63,7 +70,12 @@ interface Measured {
   readonly unknown: number;
   readonly reason: string | undefined;
   readonly hasFailed: boolean;
+  /** Packs of which dedupd fetches nothing, and why, as far as it says. */
+  readonly idle: ReadonlyMap<number, string | undefined>;
 }
+
+/** What became of a pack that nobody measured. */
+type Fate = "there" | "complete" | "removed";
 
 export class Prefetches {
   readonly #options: PrefetchesOptions;
@@ -84,11 +96,11 @@ export class Prefetches {
    *   dedupd, and what `readTrace` throws
    */
   async start(image: string, trace?: string): Promise<PrefetchStatus> {
-    const { traceFolder, lazyLayers } = this.#options;
-    const packIds = this.#packsOf(image);
+    const { traceFolder } = this.#options;
+    const digests = this.#packsOf(image);
+    const packIds = [...digests.keys()];
     const hashes = trace === undefined ? undefined : readTrace(traceFolder, trace);
-    const request: PrefetchRequest = hashes === undefined ? {} : { hashes: [...hashes] };
-    await Promise.all(packIds.map((packId) => lazyLayers.prefetch(packId, request)));
+    await Promise.all(packIds.map((packId) => this.#ask(packId, hashes)));
     const measured = await this.#measure(packIds, hashes);
     const prefetch = {
       id: ++this.#lastId,
@@ -98,6 +110,8 @@ export class Prefetches {
       packs: new Map(packIds.map((packId) => [packId, nothingOf(packId)])),
       startMs: this.#nowMs(),
       startBytes: measured.packs.reduce((sum, { presentBytes }) => sum + presentBytes, 0),
+      digests,
+      askedAgain: new Map(),
     };
     this.#keep(prefetch);
     return this.#statusOf(prefetch, measured);
@@ -108,16 +122,35 @@ export class Prefetches {
     const prefetch = this.#kept.get(id);
     if (prefetch === undefined) throw new AppError("not_found", `No prefetching has number ${id}`);
     const measured = await this.#measure([...prefetch.packs.keys()], prefetch.hashes);
-    return this.#statusOf(prefetch, measured);
+    const stalled = await this.#askAgain(prefetch, measured);
+    return this.#statusOf(prefetch, { ...measured, ...stalled });
   }
 
-  #statusOf(prefetch: Prefetch, measured: Measured): PrefetchStatus {
-    const status = statusOf(prefetch, measured);
-    const doneBytes = status.present_bytes - prefetch.startBytes;
-    if (status.state !== "fetching" || doneBytes <= 0) return status;
-    const secondsPerByte = (this.#nowMs() - prefetch.startMs) / 1000 / doneBytes;
-    const leftBytes = status.bytes - status.present_bytes;
-    return { ...status, eta_seconds: Math.ceil(secondsPerByte * leftBytes) };
+  /** A pack that is gone by now has become complete, or was removed: `#fateOf` tells. */
+  async #ask(packId: number, hashes: readonly string[] | undefined): Promise<void> {
+    const request: PrefetchRequest = hashes === undefined ? {} : { hashes: [...hashes] };
+    try {
+      await this.#options.lazyLayers.prefetch(packId, request);
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== "not_found") throw error;
+    }
+  }
+
+  /** Why nothing more will come; nothing where that cannot be said yet. */
+  async #askAgain(
+    { askedAgain, hashes }: Prefetch,
+    { packs, idle }: Measured,
+  ): Promise<Partial<Measured>> {
+    for (const { packId, pieces, presentPieces } of packs) {
+      if (presentPieces === pieces || !idle.has(packId)) continue;
+      if (askedAgain.get(packId) === presentPieces) {
+        const reason = idle.get(packId) ?? "nothing more of it is fetched";
+        return { hasFailed: true, reason };
+      }
+      askedAgain.set(packId, presentPieces);
+      await this.#ask(packId, hashes);
+    }
+    return {};
   }
 
   #keep(prefetch: Prefetch): void {
@@ -126,19 +159,37 @@ export class Prefetches {
     if (this.#kept.size > keptMax && oldest !== undefined) this.#kept.delete(oldest);
   }
 
-  /** The packs of the image's layers; none where all of its content is there. */
-  #packsOf(image: string): number[] {
-    const name = formatReference(parseReference(image));
-    const ofImage = this.#options.decisions().filter((decision) => nameOf(decision) === name);
+  /** The packs of the image's layers, and their blobs; none where all of its content is there. */
+  #packsOf(image: string): Map<number, string> {
+    const ofImage = this.#decisionsOf(image);
     if (ofImage.length === 0) {
       throw new AppError("not_found", `Image "${image}" was not pulled with lazy layers`, {
         remedy: "GET /lazy lists the images whose layers could be lazy",
       });
     }
-    const packs = ofImage.flatMap(({ layerId }) =>
-      layerId === undefined ? [] : (this.#options.packOf(layerId) ?? []),
-    );
-    return [...new Set(packs)];
+    const packs = new Map<number, string>();
+    for (const { layerId, digest } of ofImage) {
+      const packId = layerId === undefined ? undefined : this.#options.packOf(layerId);
+      if (packId !== undefined) packs.set(packId, digest);
+    }
+    return packs;
+  }
+
+  #decisionsOf(image: string): LayerDecision[] {
+    const name = formatReference(parseReference(image));
+    return this.#options.decisions().filter((decision) => nameOf(decision) === name);
+  }
+
+  #fateOf({ image, digests }: Prefetch, packId: number): Fate {
+    const { packOf, isReferenced } = this.#options;
+    const digest = digests.get(packId);
+    // The layer that took the place of the lazy one is that of the decision by then.
+    const found = this.#decisionsOf(image).find((decision) => decision.digest === digest);
+    const layerId = found?.layerId;
+    if (layerId === undefined || !isReferenced(layerId)) return "removed";
+    const pack = packOf(layerId);
+    if (pack === undefined) return "complete";
+    return pack === packId ? "there" : "removed";
   }
 
   async #measure(
@@ -150,11 +201,62 @@ export class Prefetches {
     const failed = found.find(({ state }) => state === "failed");
     const reasons = found.flatMap(({ reason }) => reason ?? []);
     const reason = view === undefined ? "dedupd is away" : (failed?.reason ?? reasons[0]);
-    const facts = { reason, hasFailed: failed !== undefined };
+    const idle = new Map(
+      found.flatMap(({ packId, state, ...pack }) =>
+        state === "waiting" ? [[packId, pack.reason] as const] : [],
+      ),
+    );
+    const facts = { reason, hasFailed: failed !== undefined, idle };
     if (hashes !== undefined) {
       return { ...(await this.#options.traceProgress({ packIds, hashes })), ...facts };
     }
     return { packs: found.map(progressOf), unknown: 0, ...facts };
+  }
+
+  /** Remembers the figures: those of a pack that is gone are what they were. */
+  #statusOf(prefetch: Prefetch, measured: Measured): PrefetchStatus {
+    const { id, image, unknown } = prefetch;
+    let { reason, hasFailed } = measured;
+    for (const pack of measured.packs) prefetch.packs.set(pack.packId, pack);
+    const seen = new Set(measured.packs.map(({ packId }) => packId));
+    let isOpen = false;
+    for (const [packId, before] of prefetch.packs) {
+      const fate = seen.has(packId) ? "there" : this.#fateOf(prefetch, packId);
+      const { pieces, bytes } = before;
+      if (fate === "complete") {
+        prefetch.packs.set(packId, { ...before, presentPieces: pieces, presentBytes: bytes });
+      } else if (fate === "removed") {
+        hasFailed = true;
+        reason = `layer ${prefetch.digests.get(packId)} was removed`;
+      } else isOpen ||= !seen.has(packId) || before.presentPieces < pieces;
+    }
+    const sum = (key: Exclude<keyof PackProgress, "packId">) =>
+      prefetch.packs.values().reduce((total, pack) => total + pack[key], 0);
+    const isComplete = !isOpen && !hasFailed;
+    return {
+      id,
+      image,
+      state: isComplete ? "complete" : hasFailed ? "failed" : "fetching",
+      reason: isComplete ? null : (reason ?? null),
+      layers: prefetch.packs.size,
+      pieces: sum("pieces"),
+      present_pieces: sum("presentPieces"),
+      bytes: sum("bytes"),
+      present_bytes: sum("presentBytes"),
+      eta_seconds: isComplete || hasFailed ? null : this.#etaSeconds(prefetch),
+      unknown,
+    };
+  }
+
+  /** At the rate since the start; null where nothing came. */
+  #etaSeconds({ packs, startMs, startBytes }: Prefetch): number | null {
+    let [leftBytes, doneBytes] = [0, -startBytes];
+    for (const { bytes, presentBytes } of packs.values()) {
+      leftBytes += bytes - presentBytes;
+      doneBytes += presentBytes;
+    }
+    if (doneBytes <= 0) return null;
+    return Math.ceil(((this.#nowMs() - startMs) / 1000 / doneBytes) * leftBytes);
   }
 }
 
@@ -173,33 +275,4 @@ function nothingOf(packId: number): PackProgress {
 function progressOf(status: PackStatus): PackProgress {
   const { packId, pieces, bytes, presentPieces, presentBytes } = status;
   return { packId, pieces, bytes, presentPieces, presentBytes };
-}
-
-/** Remembers the figures: a pack that is gone by the next time was complete. */
-function statusOf(prefetch: Prefetch, { packs, reason, hasFailed }: Measured): PrefetchStatus {
-  const { id, image, unknown } = prefetch;
-  const measured = new Set(packs.map(({ packId }) => packId));
-  const isAway = reason !== undefined && packs.length === 0;
-  for (const [packId, before] of prefetch.packs) {
-    if (measured.has(packId) || isAway) continue;
-    const { pieces, bytes } = before;
-    prefetch.packs.set(packId, { ...before, presentPieces: pieces, presentBytes: bytes });
-  }
-  for (const pack of packs) prefetch.packs.set(pack.packId, pack);
-  const sum = (key: Exclude<keyof PackProgress, "packId">) =>
-    prefetch.packs.values().reduce((total, pack) => total + pack[key], 0);
-  const isComplete = !isAway && sum("presentPieces") === sum("pieces");
-  return {
-    id,
-    image,
-    state: isComplete ? "complete" : hasFailed ? "failed" : "fetching",
-    reason: isComplete ? null : (reason ?? null),
-    layers: prefetch.packs.size,
-    pieces: sum("pieces"),
-    present_pieces: sum("presentPieces"),
-    bytes: sum("bytes"),
-    present_bytes: sum("presentBytes"),
-    eta_seconds: null,
-    unknown,
-  };
 }

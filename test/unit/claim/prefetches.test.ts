@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
+import { AppError } from "../../../src/errors.ts";
 import type { DedupdView } from "../../../src/claim/lazy-layers.ts";
 import { Prefetches } from "../../../src/claim/prefetches.ts";
 import type { PackStatus, PrefetchRequest } from "../../../src/ondemand/control.ts";
@@ -12,11 +13,11 @@ import { rejection } from "../../support/rejection.ts";
 const hash = "ab".repeat(32);
 
 /** By layer. */
-const packs = new Map([
+const allPacks = [
   [1, 512],
   [2, 513],
   [5, 600],
-]);
+] as const;
 
 function decision(image: string, digest: string, layerId?: number): LayerDecision {
   const decided = layerId === undefined ? ("not lazy" as const) : ("lazy" as const);
@@ -34,6 +35,11 @@ class TestPrefetches implements Disposable {
   readonly measured: TraceRequest[] = [];
   isAway = false;
   nowMs = 0;
+  /** By layer: those that are not complete. */
+  readonly packOf = new Map<number, number>(allPacks);
+  readonly removed = new Set<number>();
+  /** What dedupd does not find. */
+  readonly gone = new Set<number>();
   packs = new Map<number, Partial<PackStatus>>([
     [512, fetching(512, { pieces: 4, presentPieces: 0, bytes: 400, presentBytes: 0 })],
     [513, fetching(513, { pieces: 2, presentPieces: 1, bytes: 200, presentBytes: 100 })],
@@ -48,6 +54,7 @@ class TestPrefetches implements Disposable {
       lazyLayers: {
         prefetch: async (packId, request) => {
           this.asked.push([packId, request]);
+          if (this.gone.has(packId)) throw new AppError("not_found", `There is no pack ${packId}`);
           return { pieces: 1, bytes: 1 };
         },
         status: async () => this.#status(),
@@ -60,7 +67,8 @@ class TestPrefetches implements Disposable {
         decision("docker.io/library/other:1", "sha256:e", 5),
         decision("no reference at all!", "sha256:f", 5),
       ],
-      packOf: (layerId) => packs.get(layerId),
+      packOf: (layerId) => this.packOf.get(layerId),
+      isReferenced: (layerId) => !this.removed.has(layerId),
       traceProgress: async (request) => {
         this.measured.push(request);
         return { packs: this.trace, unknown: 3 };
@@ -106,11 +114,12 @@ describe("Prefetches", () => {
     ]);
   });
 
-  test("takes a pack that is gone for complete, but not while dedupd is away", async () => {
+  test("takes a pack that is gone for complete where its layer is, dedupd there or not", async () => {
     using node = new TestPrefetches();
     const { id } = await node.prefetches.start("app:1");
     node.packs.delete(512);
-    expect(await node.prefetches.status(id)).toMatchObject({ present_pieces: 5, bytes: 600 });
+    expect(await node.prefetches.status(id)).toMatchObject({ state: "fetching", bytes: 600 });
+    node.packOf.delete(1);
     node.isAway = true;
     expect(await node.prefetches.status(id)).toMatchObject({
       state: "fetching",
@@ -119,10 +128,48 @@ describe("Prefetches", () => {
     });
     node.isAway = false;
     node.packs.delete(513);
+    node.packOf.delete(2);
     expect(await node.prefetches.status(id)).toMatchObject({
       state: "complete",
       reason: null,
       present_bytes: 600,
+    });
+  });
+
+  test("fails where a layer was removed or pulled again meanwhile", async () => {
+    using node = new TestPrefetches();
+    const { id } = await node.prefetches.start("app:1");
+    node.packs.delete(512);
+    node.packOf.set(1, 700);
+    const removed = { state: "failed", reason: "layer sha256:a was removed" };
+    expect(await node.prefetches.status(id)).toMatchObject(removed);
+    node.packOf.delete(1);
+    node.removed.add(1);
+    expect(await node.prefetches.status(id)).toMatchObject(removed);
+  });
+
+  test("is not stopped by a pack that becomes complete while it begins", async () => {
+    using node = new TestPrefetches();
+    node.gone.add(512);
+    node.packs.delete(512);
+    node.packOf.delete(2);
+    expect(await node.prefetches.start("app:1")).toMatchObject({ state: "fetching", layers: 1 });
+    node.packOf.delete(1);
+    expect(await node.prefetches.status(1)).toMatchObject({ state: "complete", pieces: 0 });
+  });
+
+  test("asks again for what dedupd has forgotten, and fails where that does not help", async () => {
+    using node = new TestPrefetches();
+    const { id } = await node.prefetches.start("app:1");
+    const pack = node.packs.get(512)!;
+    Object.assign(pack, { state: "waiting", reason: "wrong content" });
+    expect(await node.prefetches.status(id)).toMatchObject({ state: "fetching" });
+    expect(node.asked.slice(2)).toEqual([[512, {}]]);
+    Object.assign(pack, { presentPieces: 1 });
+    expect(await node.prefetches.status(id)).toMatchObject({ state: "fetching" });
+    expect(await node.prefetches.status(id)).toMatchObject({
+      state: "failed",
+      reason: "wrong content",
     });
   });
 
@@ -141,7 +188,8 @@ describe("Prefetches", () => {
   test("follows a trace by what it names", async () => {
     using node = new TestPrefetches();
     const piece = { packId: 512, pieces: 1, bytes: 100 };
-    node.trace = [{ ...piece, presentPieces: 0, presentBytes: 0 }];
+    const none = { packId: 513, pieces: 0, bytes: 0, presentPieces: 0, presentBytes: 0 };
+    node.trace = [{ ...piece, presentPieces: 0, presentBytes: 0 }, none];
     const status = await node.prefetches.start("app:1", "trace");
     expect(status).toMatchObject({ state: "fetching", pieces: 1, bytes: 100, unknown: 3 });
     expect(node.asked).toEqual([
@@ -149,7 +197,7 @@ describe("Prefetches", () => {
       [513, { hashes: [hash] }],
     ]);
     expect(node.measured).toEqual([{ packIds: [512, 513], hashes: [hash] }]);
-    node.trace = [{ ...piece, presentPieces: 1, presentBytes: 100 }];
+    node.trace = [{ ...piece, presentPieces: 1, presentBytes: 100 }, none];
     expect(await node.prefetches.status(status.id)).toMatchObject({ state: "complete" });
   });
 
