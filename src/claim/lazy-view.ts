@@ -31,7 +31,10 @@ export interface LazyLayerView {
   readonly present_bytes: number;
   readonly pieces: number;
   readonly present_pieces: number;
+  /** From the registry, compressed. */
   readonly fetched_bytes: number;
+  /** Content that was read, in whole chunks; what is read of a complete layer is not seen. */
+  readonly read_bytes: number;
   /** At the rate of the last minute; null while nothing comes. */
   readonly eta_seconds: number | null;
 }
@@ -43,10 +46,15 @@ export interface LazyImageView {
   readonly present_bytes: number;
   readonly pieces: number;
   readonly present_pieces: number;
+  readonly fetched_bytes: number;
+  readonly read_bytes: number;
   /** Of the layer that takes longest. */
   readonly eta_seconds: number | null;
   readonly layers: readonly LazyLayerView[];
 }
+
+/** What an image has of its layers. */
+type Sum = "bytes" | "present_bytes" | "pieces" | "present_pieces" | "fetched_bytes" | "read_bytes";
 
 /** `GET /lazy`. */
 export interface LazyView {
@@ -91,8 +99,7 @@ export function lazyView(sources: LazyViewSources): LazyView {
 }
 
 function imageView(image: string, layers: readonly LazyLayerView[]): LazyImageView {
-  const sum = (key: "bytes" | "present_bytes" | "pieces" | "present_pieces") =>
-    layers.reduce((total, layer) => total + layer[key], 0);
+  const sum = (key: Sum) => layers.reduce((total, layer) => total + layer[key], 0);
   const etas = layers.flatMap(({ eta_seconds: eta }) => eta ?? []);
   return {
     image,
@@ -100,6 +107,8 @@ function imageView(image: string, layers: readonly LazyLayerView[]): LazyImageVi
     present_bytes: sum("present_bytes"),
     pieces: sum("pieces"),
     present_pieces: sum("present_pieces"),
+    fetched_bytes: sum("fetched_bytes"),
+    read_bytes: sum("read_bytes"),
     eta_seconds: etas.length === 0 ? null : Math.max(...etas),
     layers,
   };
@@ -127,6 +136,7 @@ function layerView(
     pieces: status?.pieces ?? 0,
     present_pieces: status?.presentPieces ?? 0,
     fetched_bytes: status?.fetchedBytes ?? 0,
+    read_bytes: status?.readBytes ?? 0,
     eta_seconds: status?.etaSeconds ?? null,
   };
 }

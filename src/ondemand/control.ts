@@ -53,6 +53,8 @@ export interface PackStatus {
   readonly presentBytes: number;
   /** Received from registries for the pack by this process, compressed. */
   readonly fetchedBytes: number;
+  /** Content that was read, in whole pieces; reads of a complete pack are not seen. */
+  readonly readBytes: number;
   readonly state: PackState;
   /** Why the last attempt failed; gone with the next success. */
   readonly reason?: string;
@@ -135,6 +137,8 @@ export interface FillCounters {
   readonly fetchedBytes: number;
   /** Range requests to registries that brought what was asked for. */
   readonly fetches: number;
+  /** Content that was read, in whole pieces; reads of a complete pack are not seen. */
+  readonly readBytes: number;
   /** Content that another lazy pack had. */
   readonly copiedBytes: number;
   /** Content verified and written. */

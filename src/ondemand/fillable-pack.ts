@@ -30,6 +30,8 @@ export class FillablePack implements LazyPack {
   readonly rate = new RateMeter();
   /** Received from registries by this process. */
   fetchedBytes = 0;
+  /** Of the pieces that somebody has read. */
+  readBytes = 0;
   /** Content was written since the pack was last synced. */
   isDirty = false;
   /** All is there and on disk. */
@@ -145,6 +147,7 @@ export class FillablePack implements LazyPack {
   markRead(piece: number): boolean {
     if (this.wasRead(piece)) return false;
     this.#read[piece >>> 3]! |= 1 << (piece & 7);
+    this.readBytes += this.pieces.sizeOf(piece);
     return true;
   }
 

@@ -9,6 +9,7 @@ export function newCounts(): FillCounts {
     failedRequests: 0,
     fetchedBytes: 0,
     fetches: 0,
+    readBytes: 0,
     copiedBytes: 0,
     filledBytes: 0,
     mismatches: 0,

@@ -22,7 +22,7 @@ const patienceMs = sessionMs + 10_000;
 
 export interface StartsOptions {
   readonly config: Pick<Config, "root" | "lazy">;
-  readonly engine: Pick<FillEngine, "filler" | "usefulness" | "policy">;
+  readonly engine: Pick<FillEngine, "filler" | "usefulness" | "policy" | "counts">;
   readonly log: Logger;
   readonly packOf: (packId: number) => FillablePack | undefined;
   /** What was there when it was read first. */
@@ -46,10 +46,10 @@ export class Starts {
     this.#options = options;
     const { config, engine, log, clock = systemClock } = options;
     this.#clock = clock;
-    const { filler, usefulness, policy } = engine;
+    const { filler, usefulness, policy, counts } = engine;
     const folder = storePaths(config.root).traces;
     const isOn = config.lazy.trace === "auto";
-    const told = { filler, usefulness, policy };
+    const told = { filler, usefulness, policy, counts };
     this.#images = new ImageStarts({ folder, ...told, clock, log, isOn });
   }
 

@@ -15,6 +15,7 @@ import type { Logger } from "../../util/logger.ts";
 import type { ReadRequest } from "../contract.ts";
 import type { ImageTrace, TraceStatus, TraceStored } from "../control.ts";
 import type { AheadPolicy } from "../fill/ahead-policy.ts";
+import type { FillCounts } from "../fill/counts.ts";
 import type { Filler } from "../fill/filler.ts";
 import { runsOf } from "../fill/span.ts";
 import type { Usefulness } from "../fill/usefulness.ts";
@@ -33,6 +34,7 @@ export interface ImageStartsOptions {
   readonly folder: string;
   readonly filler: Pick<Filler, "prefetchRuns" | "prefetchNext">;
   readonly usefulness: Usefulness;
+  readonly counts: Pick<FillCounts, "readBytes">;
   /** What is there is read while containers start: the background waits for that as well. */
   readonly policy: Pick<AheadPolicy, "noteDemand">;
   readonly clock: Clock;
@@ -120,6 +122,7 @@ export class ImageStarts {
 
   notePiece(pack: FillablePack, piece: number): void {
     if (!pack.markRead(piece)) return;
+    this.#options.counts.readBytes += pack.pieces.sizeOf(piece);
     this.#options.usefulness.noteRead(pack, piece);
     this.#options.policy.noteDemand();
     if (!this.#options.isOn) return;

@@ -116,6 +116,8 @@ describe.each(["fuse", "fanotify"] as const)("the start of an image, by %s", (ba
     expect(entries.map(({ sha256 }) => sha256)).toEqual(start.map(hashOf));
     expect(entries[1]).toMatchObject({ digest: lower.digest, sizeBytes: 160 * KiB, starts: "x" });
     expect(await node.figures("request")).toMatchObject({ pieces: 1, usedPieces: 1 });
+    const { counters } = await node.server.status();
+    expect(counters.readBytes).toBe(start.length * 160 * KiB);
     // Stored when the process ends, and there for the next.
     await node.dedupd.restart();
     const after = parseTrace(node.server.trace(image).trace, "trace");

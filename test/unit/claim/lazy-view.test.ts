@@ -18,6 +18,7 @@ const status: Partial<PackStatus> = {
   pieces: 40,
   presentPieces: 10,
   fetchedBytes: 90,
+  readBytes: 70,
   etaSeconds: 7,
   reason: "the registry is slow",
 };
@@ -61,6 +62,8 @@ describe("lazyView()", () => {
       pieces: 40,
       present_pieces: 10,
       eta_seconds: 7,
+      fetched_bytes: 90,
+      read_bytes: 70,
       layers: [
         {
           digest: "a",
@@ -74,6 +77,7 @@ describe("lazyView()", () => {
           pieces: 40,
           present_pieces: 10,
           fetched_bytes: 90,
+          read_bytes: 70,
           eta_seconds: 7,
         },
         {
@@ -88,6 +92,7 @@ describe("lazyView()", () => {
           pieces: 0,
           present_pieces: 0,
           fetched_bytes: 0,
+          read_bytes: 0,
           eta_seconds: null,
         },
       ],
