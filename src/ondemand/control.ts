@@ -100,10 +100,18 @@ export interface TraceStored {
  * - `trace`: earlier starts of the image read it;
  * - `predictor`: it followed what was just read, when that was read before;
  * - `window`: somebody reads a file in order;
+ * - `neighbour`: it lies beside a small file that was read;
  * - `landmark`: the author of the image wants it there;
  * - `request`: somebody asked for it.
  */
-export const prefetchCauses = ["trace", "predictor", "window", "landmark", "request"] as const;
+export const prefetchCauses = [
+  "trace",
+  "predictor",
+  "window",
+  "neighbour",
+  "landmark",
+  "request",
+] as const;
 
 export type PrefetchCause = (typeof prefetchCauses)[number];
 

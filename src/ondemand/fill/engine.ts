@@ -75,7 +75,10 @@ export function createFillEngine(options: FillEngineOptions): FillEngine {
   const threads = new FillThreads(onCrash);
   const fetcher = new Fetcher({ client, threads, policy, counts, events, clock, log });
   const gapBytes = lazy.coalesce_bytes;
-  const neighbours = new Neighbours(() => policy.bytesPerSecond);
+  const neighbours = new Neighbours(
+    () => policy.bytesPerSecond,
+    () => usefulness.figures.neighbour,
+  );
   const told = { counts, usefulness, clock, gapBytes, log, onFilled };
   const filler = new Filler({ queue, fetcher, neighbours, ...told });
   const close = () => {

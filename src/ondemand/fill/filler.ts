@@ -82,7 +82,10 @@ export class Filler {
   /** Whoever waits for the pack gets an error; what is on its way is cut off. */
   remove(packId: number): void {
     this.#options.queue.remove(packId);
-    this.#packs.get(packId)?.cancellation.abort();
+    const filling = this.#packs.get(packId);
+    if (filling === undefined) return;
+    this.#options.neighbours?.budget.forget(filling.pack);
+    filling.cancellation.abort();
     this.#packs.delete(packId);
   }
 
@@ -96,7 +99,8 @@ export class Filler {
     const beside = this.#options.neighbours?.beside(pack, first, end);
     const answer = queue.demand(pack, first, end);
     this.pump();
-    if (beside !== undefined) this.#fetchBeside(pack, beside);
+    // Behind the demand, whose reader does not wait for it.
+    if (beside !== undefined) this.prefetchNext(packId, [beside], "neighbour");
     try {
       await answer;
     } catch (error) {
@@ -144,14 +148,6 @@ export class Filler {
     if (missing.length === 0) return;
     this.#options.queue.readAhead(pack, rankedRuns(missing, cause, rankOf.next));
     this.pump();
-  }
-
-  /** Behind the demand, whose reader does not wait for it. */
-  #fetchBeside(pack: FillablePack, { first, end }: Run): void {
-    const { packId, pieces } = pack;
-    const offsetBytes = pieces.packOffsetOf(first);
-    const lengthBytes = pieces.packOffsetOf(end - 1) + pieces.sizeOf(end - 1) - offsetBytes;
-    this.readAhead({ packId, offsetBytes, lengthBytes });
   }
 
   /** Begins all that may begin now. */
@@ -237,13 +233,14 @@ export class Filler {
   }
 
   #note({ pack, priority: level, cause }: Work, pieces: Iterable<number>): void {
-    const { counts, queue, clock, usefulness } = this.#options;
+    const { counts, queue, clock, usefulness, neighbours } = this.#options;
     const beforeBytes = pack.presentBytes;
     const beforePieces = pack.presentPieces;
     for (const piece of pieces) {
       if (cause !== undefined && !pack.presence.has(piece))
         usefulness.noteFilled(pack, piece, cause);
       pack.markPresent(piece);
+      neighbours?.budget.settle(pack, piece);
     }
     const bytes = pack.presentBytes - beforeBytes;
     counts.filledBytes += bytes;

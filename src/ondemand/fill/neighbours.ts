@@ -6,13 +6,14 @@
  * so near each other in the blob. What follows a small file there is fetched while its reader is
  * busy with it: a little at first, twice as much with each read nearby.
  *
- * It is a guess, so it has an account: what is asked for earns a quarter of its size, and no more
- * than that is spent. However wrong the guesses are, a quarter more is fetched than is needed.
+ * It is a guess, so it has a budget (guess-budget.ts).
  *
  * @module
  */
-import { KiB, MiB } from "../../util/bytes.ts";
+import { KiB } from "../../util/bytes.ts";
+import type { PrefetchFigures } from "../control.ts";
 import type { FillablePack } from "../fillable-pack.ts";
+import { GuessBudget } from "./guess-budget.ts";
 import type { Run } from "./span.ts";
 
 /** Who reads more than that at once waits for the bytes rather than for the round trip. */
@@ -23,23 +24,23 @@ const windowSeconds = 0.04;
 /** Reads count as nearby up to this distance in the blob. */
 const nearBytes = 512 * KiB;
 const readsRemembered = 16;
-/** Bytes that may be spent for each byte that was asked for. */
-const share = 0.25;
-const balanceBytes = { first: 512 * KiB, max: 4 * MiB } as const;
-
 interface SmallRead {
   readonly packId: number;
   readonly atBytes: number;
 }
 
 export class Neighbours {
+  readonly budget: GuessBudget;
   readonly #bytesPerSecond: () => number;
   readonly #recent: SmallRead[] = [];
-  #balanceBytes: number = balanceBytes.first;
 
-  /** @param bytesPerSecond what the link was seen to carry; 0: nothing was seen yet */
-  constructor(bytesPerSecond: () => number) {
+  /**
+   * @param bytesPerSecond what the link was seen to carry; 0: nothing was seen yet
+   * @param figures how good these guesses were so far
+   */
+  constructor(bytesPerSecond: () => number, figures: () => PrefetchFigures) {
     this.#bytesPerSecond = bytesPerSecond;
+    this.budget = new GuessBudget(figures);
   }
 
   /** Pieces `[first, end)` are asked for. @returns those to fetch along, if any */
@@ -47,14 +48,15 @@ export class Neighbours {
     const missing = pack.nextMissing(first, end);
     if (missing === undefined) return undefined;
     const { pieces } = pack;
+    for (let piece = missing; piece < end; piece++)
+      if (isMissing(pack, piece)) this.budget.noteDemand(pieces.sizeOf(piece));
     const atBytes = pieces.blobOffsetOf(missing);
     const askedBytes = pieces.blobOffsetOf(end - 1) + pieces.compressedBytesOf(end - 1) - atBytes;
-    const earnedBytes = Math.max(0, askedBytes) * share;
-    this.#balanceBytes = Math.min(balanceBytes.max, this.#balanceBytes + earnedBytes);
     if (askedBytes < 0 || askedBytes > smallBytesMax) return undefined;
-    const run = following(pack, end, Math.min(this.#windowOf(pack, atBytes), this.#balanceBytes));
+    const run = following(pack, end, this.#windowOf(pack, atBytes), this.budget.roomBytes);
     this.#remember({ packId: pack.packId, atBytes });
-    this.#balanceBytes -= run.bytes;
+    for (let piece = end; piece < run.end; piece++)
+      if (isMissing(pack, piece)) this.budget.add(pack, piece);
     return run.bytes > 0 ? { first: end, end: run.end } : undefined;
   }
 
@@ -72,16 +74,25 @@ export class Neighbours {
   }
 }
 
-/** The pieces from one on that lie within so many bytes of the blob, and how many of those miss. */
-function following({ pieces, presence, inFlight }: FillablePack, first: number, sizeBytes: number) {
+function isMissing({ presence, inFlight }: FillablePack, piece: number): boolean {
+  return !presence.has(piece) && !inFlight.has(piece);
+}
+
+/**
+ * The pieces from one on that lie within so many bytes of the blob, as long as those that miss have
+ * no more content than may be guessed; and how much they have.
+ */
+function following(pack: FillablePack, first: number, blobBytes: number, roomBytes: number) {
+  const { pieces } = pack;
   if (first >= pieces.length) return { end: first, bytes: 0 };
   const start = pieces.blobOffsetOf(first);
   let [end, bytes] = [first, 0];
   for (; end < pieces.length; end++) {
     const offsetBytes = pieces.blobOffsetOf(end) - start;
-    const compressedBytes = pieces.compressedBytesOf(end);
-    if (offsetBytes < 0 || offsetBytes + compressedBytes > sizeBytes) break;
-    if (!presence.has(end) && !inFlight.has(end)) bytes += compressedBytes;
+    if (offsetBytes < 0 || offsetBytes + pieces.compressedBytesOf(end) > blobBytes) break;
+    const addedBytes = isMissing(pack, end) ? pieces.sizeOf(end) : 0;
+    if (bytes + addedBytes > roomBytes) break;
+    bytes += addedBytes;
   }
   return { end, bytes };
 }

@@ -100,6 +100,7 @@ function newFigures(): Record<PrefetchCause, Figures> {
     trace: none(),
     predictor: none(),
     window: none(),
+    neighbour: none(),
     landmark: none(),
     request: none(),
   };
