@@ -239,7 +239,8 @@ export class PieceMap {
     // What lies between pieces belongs to none.
     if (piece === behind) return offsetBytes;
     const isLast = piece > 0 && this.#isFollowed(piece - 1) && this.#isSmaller(piece, piece - 1);
-    while (!isLast && this.#endOf(piece) < limitBytes && this.#isFollowed(piece)) {
+    if (isLast) return this.#endOf(piece);
+    while (this.#endOf(piece) < limitBytes && this.#isFollowed(piece)) {
       piece += 1;
       if (this.#isSmaller(piece, piece - 1)) break;
     }
