@@ -114,7 +114,7 @@ describe("Prefetches", () => {
     ]);
   });
 
-  test("takes a pack that is gone for complete where its layer is, dedupd away or not", async () => {
+  test("takes a pack that is gone for complete if its layer is, dedupd there or away", async () => {
     using node = new TestPrefetches();
     const { id } = await node.prefetches.start("app:1");
     node.packs.delete(512);
