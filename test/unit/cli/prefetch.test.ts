@@ -53,7 +53,7 @@ describe("PrefetchProgress", () => {
 test("describeLayer() tells how far a layer came", () => {
   const { bytes, present_bytes, pieces, present_pieces } = first;
   const figures = { bytes, present_bytes, pieces, present_pieces, eta_seconds: 65 };
-  const facts = { time: "", layer: 1, fetched_bytes: 0, reason: null, ...figures };
+  const facts = { time: "", layer: 1, fetched_bytes: 0, read_bytes: 0, reason: null, ...figures };
   const layer = { digest: "sha256:a", decision: "lazy", state: "fetching", ...facts } as const;
   expect(describeLayer(layer)).toBe(
     "sha256:a lazy, fetching, 200 B of 1000 B, 2/10 chunks, 1:05 left",
