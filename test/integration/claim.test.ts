@@ -20,7 +20,7 @@ import { makeLazyImage } from "../support/lazy/lazy-image.ts";
 import { randomBytes } from "../support/random.ts";
 import { Registry } from "../support/registry.ts";
 import { rejection } from "../support/rejection.ts";
-import { SnapshotsClient } from "../support/snapshots-client.ts";
+import { Kind, SnapshotsClient } from "../support/snapshots-client.ts";
 
 setDefaultTimeout(60_000);
 
@@ -103,7 +103,8 @@ async function prepareLayer(
   if (Array.isArray(answer)) return undefined;
   expect(answer).toMatchObject({ code: status.ALREADY_EXISTS });
   const filter = `labels."containerd.io/snapshot.ref"==${target},parent=="${parent}"`;
-  const found = await snapshots.list([filter]);
+  // As containerd: those that a layer is being unpacked to have the label, too.
+  const found = (await snapshots.list([filter])).filter(({ kind }) => kind === Kind.COMMITTED);
   expect(found).toHaveLength(1);
   return found[0]?.name;
 }
@@ -167,6 +168,29 @@ describe("a claimed image", () => {
         layer: null,
       },
     ]);
+  });
+
+  test("is not taken for another one that says to have its layers", async () => {
+    const reason = "its chain ID is taken by a layer that was made of another table of contents";
+    for (const [name, layer] of Object.entries({ lying: base, lied: middle })) {
+      const honest = await makeLazyImage(`${name}-honest:1`, [["estargz", layer]]);
+      const lie = await makeLazyImage(`${name}-lie:1`, [
+        ["estargz", [...layer, file("more", "x")]],
+      ]);
+      const layers = lie.layers.map((blob) => ({ ...blob, diffId: honest.layers[0]!.diffId }));
+      const hostile = { ...lie, layers };
+      const [first, second] = name === "lying" ? [hostile, honest] : [honest, hostile];
+      for (const image of [first, second]) await publish(image);
+      const names = await unpack(first);
+      expect(names).toEqual([expect.any(String)]);
+      for (const namespace of ["default", "other"]) {
+        expect(await unpack(second, namespace)).toEqual([undefined]);
+        expect(await unpack(first, namespace)).toEqual(names);
+      }
+      const { images } = await daemon.ask<LazyView>("GET", "/lazy");
+      const view = images.find(({ image }) => image === registry.reference(second));
+      expect(view?.layers).toMatchObject([{ decision: "not lazy", reason }]);
+    }
   });
 
   test("is pulled where the registry does not have what the manifest promises", async () => {
