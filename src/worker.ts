@@ -36,7 +36,7 @@ import { type Encoding, openIndex, truncateLog } from "./store/index-database.ts
 import { moveLayerBlobs } from "./store/layer-blobs.ts";
 import type { BlockRange } from "./store/layout.ts";
 import { markComplete } from "./store/lazy-layers.ts";
-import { openPieces, requireWholePack } from "./store/lazy-pack.ts";
+import { requireWholePack } from "./store/lazy-pack.ts";
 import type { StorePaths } from "./store/paths.ts";
 import type { BuiltLayer, PublishedLayer } from "./store/publish.ts";
 import { deleteLayers, discardUncovered, findLeftovers, removeLeftovers } from "./store/reclaim.ts";
@@ -73,9 +73,13 @@ interface MountRequest {
 
 declare const self: Worker;
 
+/** Within that, the next layer of a lazy image is begun with. */
+const lazyPauseMs = 100;
+
 let configuration: WorkerConfiguration | undefined;
 let openDatabase: Database | undefined;
 const builtLayers = new Map<number, BuiltLayer>();
+let collection: Timer | undefined;
 
 function paths(): StorePaths {
   return defined(configuration, "the worker's configuration").paths;
@@ -136,6 +140,8 @@ const handlers = {
 
   async buildLazy(request: LazyRequest & { job: number }): Promise<LazyFacts> {
     const { job } = request;
+    // Somebody waits for all layers of the image; what is left of the last one is small.
+    clearTimeout(collection);
     const createPack = (contentBytes: number) =>
       channel.call<number>("createLazyPack", { job, contentBytes });
     const { layer, facts } = await buildLazy(environment(job), request, createPack);
@@ -166,7 +172,8 @@ const handlers = {
       return publish(environment(job), layer);
     } finally {
       // After the answer: the next layer may be another thread's.
-      setTimeout(() => Bun.gc(true), 0);
+      const delayMs = layer.lazy === undefined ? 0 : lazyPauseMs;
+      collection = setTimeout(() => Bun.gc(true), delayMs);
     }
   },
 
@@ -181,11 +188,6 @@ const handlers = {
 
   moveLayerBlobs(request: { from: number; to: number }): void {
     moveLayerBlobs(database(), request.from, request.to);
-  },
-
-  /** Up to where in its blob the author of an image wants the content of a lazy pack first. */
-  prefetchEnd(packId: number): number {
-    return openPieces(paths(), packId).origin.prefetchEndBytes;
   },
 
   traceProgress(request: TraceRequest): TraceProgress {

@@ -35,7 +35,7 @@ export interface LayerClaimsOptions {
   readonly timeoutMs: number;
   readonly note: (decision: LayerDecision) => void;
   /** A lazy layer was made just now. */
-  readonly onClaimed: (packId: number) => void;
+  readonly onClaimed: (packId: number, prefetchEndBytes: number) => void;
   readonly nowNs: () => bigint;
   readonly log: Logger;
 }
@@ -77,7 +77,8 @@ export class NodeLayerClaims implements LayerClaims {
     try {
       const layer = await this.#claimInTime(request);
       this.#note(request, layer.state === "fetching" ? "lazy" : "present", "", layer.layerId);
-      if (layer.packId !== undefined && !layer.reused) this.#options.onClaimed(layer.packId);
+      const { packId, reused, prefetchEndBytes = 0 } = layer;
+      if (packId !== undefined && !reused) this.#options.onClaimed(packId, prefetchEndBytes);
       return layer;
     } catch (error) {
       this.#note(request, "not lazy", describeError(error), undefined);
@@ -137,7 +138,6 @@ export class NodeLayerClaims implements LayerClaims {
     if (existsSync(blobFile(content.containerdRoot, digest))) {
       throw new Refusal("containerd has its blob already");
     }
-    layers.expectClaim();
     const asked = begun?.answer ?? tables.table(request, layerDigest, signal);
     if (begun === undefined) void ahead.begin(request);
     const answer = (await asked) ?? (await tables.table(request, layerDigest, signal));

@@ -33,6 +33,8 @@ export interface ImageTablesOptions {
   readonly ranges: (image: string, digest: string, signal: AbortSignal) => ReadRange;
   /** Whether the layer is there as the image means it, so that its table is not needed. */
   readonly isKnown: (layer: OciDescriptor) => boolean;
+  /** Tables are fetched, and layers will be made of them. */
+  readonly expect: () => void;
   /** Whether a table is good that the manifest does not vouch for. */
   readonly allowUnverified: boolean;
   /** Of all that is fetched for an image in advance. */
@@ -186,15 +188,18 @@ export class ImageTables {
   #fetchAll({ request, abort }: Image, layers: readonly OciDescriptor[]): Map<string, Waiting> {
     const signal = this.#bounded(abort.signal);
     const tables = new Map<string, Waiting>();
+    let isExpected = false;
     for (const descriptor of layers) {
       const { digest } = descriptor;
       if (tables.has(digest) || this.#options.isKnown(descriptor)) continue;
+      isExpected ||= !("reason" in candidateOf(descriptor, this.#options.allowUnverified));
       const take: TakeBytes = (sizeBytes) => this.#ahead.tryTake(sizeBytes);
       const answer = this.#gate.run(() => this.#fetch(request, descriptor, signal, take));
       // Whoever asks for it gets the failure; perhaps nobody does.
       answer.catch(() => undefined);
       tables.set(digest, answer);
     }
+    if (isExpected) this.#options.expect();
     return tables;
   }
 

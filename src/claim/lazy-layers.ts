@@ -27,7 +27,15 @@ import { SuspectPacks } from "./suspect-packs.ts";
 
 export type DedupdCalls = Pick<
   ControlClient,
-  "expose" | "withdraw" | "packs" | "prefetch" | "events" | "status" | "trace" | "putTrace"
+  | "expectUse"
+  | "expose"
+  | "withdraw"
+  | "packs"
+  | "prefetch"
+  | "events"
+  | "status"
+  | "trace"
+  | "putTrace"
 >;
 
 /** A pack that the index has. */
@@ -42,8 +50,6 @@ export interface LazyLayersOptions {
   readonly dedupd: DedupdCalls;
   /** All there are. */
   readonly packs: () => readonly KnownPack[];
-  /** Up to where in the blob the author of the image wants content fetched first; 0 for none. */
-  readonly prefetchEndBytes: (packId: number) => Promise<number>;
   /** The content of the layer is all there: it may become an ordinary one. */
   readonly onComplete: (pack: KnownPack) => void;
   /** How long mounting waits for dedupd. */
@@ -132,12 +138,20 @@ export class LazyLayers {
     });
   }
 
-  /** A layer was made just now: what its author wants first is fetched, then the rest. */
-  async added(packId: number): Promise<void> {
-    const { dedupd, prefetchEndBytes, log } = this.#options;
+  /** Layers are about to be made: dedupd takes about as long to start. */
+  expect(): void {
+    this.#options.dedupd.expectUse();
+  }
+
+  /**
+   * A layer was made just now: what its author wants first is fetched, then the rest.
+   *
+   * @param blobEndBytes up to where in the blob that is; 0 for nothing
+   */
+  async added(packId: number, blobEndBytes: number): Promise<void> {
+    const { dedupd, log } = this.#options;
     this.#needed.resolve();
     try {
-      const blobEndBytes = await prefetchEndBytes(packId);
       await this.#untilThere(async () => {
         await dedupd.expose(packId);
         if (blobEndBytes > 0) await dedupd.prefetch(packId, { blobEndBytes });

@@ -47,14 +47,13 @@ export function lazyPacks(index: Database): KnownPack[] {
 
 /** Asks dedupd nothing before its methods are called. */
 export function openLazyLayers(
-  { config, index, housekeeper, log }: LazyParts,
+  { config, index, log }: LazyParts,
   dedupd: DedupdCalls,
   onComplete: (pack: KnownPack) => void,
 ): LazyLayers {
   return new LazyLayers({
     dedupd,
     packs: () => lazyPacks(index),
-    prefetchEndBytes: (packId) => housekeeper.call("prefetchEnd", packId),
     onComplete,
     awayMs,
     fetchMs: config.lazy.read_timeout_ms,
@@ -87,6 +86,10 @@ export function openClaims(
     ranges: (image, digest, signal) =>
       registryRanges(registries(), parseReference(image), digest, signal),
     isKnown,
+    expect: () => {
+      layers.expectClaim();
+      lazyLayers.expect();
+    },
     allowUnverified,
     timeoutMs,
   });
@@ -99,7 +102,7 @@ export function openClaims(
     content,
     timeoutMs,
     note: (decision) => metadata.noteDecision(decision),
-    onClaimed: (packId) => void lazyLayers.added(packId),
+    onClaimed: (packId, prefetchEndBytes) => void lazyLayers.added(packId, prefetchEndBytes),
     nowNs: realtimeNs,
     log,
   });

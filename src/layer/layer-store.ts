@@ -185,10 +185,11 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
         thread.call("buildLazy", { ...table, job, base, key });
       const { claimers, log } = this.#options;
       const { layer, result: facts } = await this.#builds.build(digest, start, claimers);
-      const { packId, missingBytes } = facts;
+      const { packId, missingBytes, prefetchEndBytes } = facts;
       const state = missingBytes === 0 ? "complete" : "fetching";
+      const lazy = { isLazy: packId !== undefined, packId, state, prefetchEndBytes } as const;
       log.info({ blob: digest, ...layer, ...facts }, `claimed layer ${digest}`);
-      return { ...layer, isLazy: packId !== undefined, packId, state, tocDigest, facts };
+      return { ...layer, ...lazy, tocDigest, facts };
     });
   }
 

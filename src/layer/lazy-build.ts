@@ -49,6 +49,8 @@ export interface LazyFacts {
   readonly missingPieces: number;
   readonly knownBytes: number;
   readonly totalBytes: number;
+  /** Up to where in the blob its author wants content first; 0 for nothing. */
+  readonly prefetchEndBytes: number;
 }
 
 /** Makes an empty pack for so much content; returns its number. */
@@ -74,14 +76,16 @@ export async function buildLazy(
     const { tree, contentBytes, ...facts } = await readTree(source, request.base, inline);
     const missing = source.layOut();
     const packId = missing.blocks === 0 ? undefined : await createPack(bytesOf(missing));
+    const origin = originOf(request, lazy);
+    const { prefetchEndBytes } = origin;
     if (packId !== undefined) {
       settle(table, missing, firstBlockOfPack(packId));
-      const map = encodePieceMap(originOf(request, lazy), missing.pieces, bytesOf(missing));
+      const map = encodePieceMap(origin, missing.pieces, bytesOf(missing));
       writePieces(paths, packId, map);
     }
     const part = { blob: blobOf(request, facts), pack: packOf(packId, missing) };
     const layer = { tree, contentBytes, inline, table, lazy: part, ...nothingLost };
-    return { layer, facts: factsOf(table, packId, missing) };
+    return { layer, facts: { ...factsOf(table, packId, missing), prefetchEndBytes } };
   } catch (error) {
     inline[Symbol.dispose]();
     throw error;
@@ -169,7 +173,7 @@ function factsOf(
   table: ChunkTable,
   packId: number | undefined,
   { pieces }: MissingContent,
-): LazyFacts {
+): Omit<LazyFacts, "prefetchEndBytes"> {
   let knownBytes = 0;
   for (const ref of table.indexed()) knownBytes += table.sizeOf(ref);
   const missingBytes = pieces.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);

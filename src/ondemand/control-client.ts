@@ -44,6 +44,11 @@ export class ControlClient {
     this.#socketPath = socketPath;
   }
 
+  /** Something else will be asked for soon; does nothing where dedupd is not ours to start. */
+  expectUse(): void {
+    // It runs, or somebody else starts it.
+  }
+
   /**
    * From when it resolves, reads of the path wait for missing bytes. Idempotent.
    *

@@ -19,6 +19,10 @@ export class SupervisedControl extends ControlClient {
     this.#supervisor = supervisor;
   }
 
+  override expectUse(): void {
+    this.#supervisor.start();
+  }
+
   override async expose(packId: number, call: ControlCall = {}): Promise<string> {
     await this.#ensure(call);
     return super.expose(packId, call);

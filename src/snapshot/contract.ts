@@ -160,6 +160,8 @@ export interface ClaimedLayer extends ConvertedLayer {
   readonly packId: number | undefined;
   /** `fetching`: of its content some is missing, or not known to be on disk. */
   readonly state: "fetching" | "complete";
+  /** Up to where in the blob its author wants content first, where the layer was made just now. */
+  readonly prefetchEndBytes?: number;
   /** The digest of the tar, where the layer was made of one. */
   readonly diffId?: string;
   /**
@@ -200,8 +202,6 @@ export interface LayerStore {
 
 /** Makes layers without their blobs (`layer/`). */
 export interface LazyLayerStore extends Pick<LayerStore, "settle" | "release"> {
-  /** Something is about to be claimed: what that takes may be got ready meanwhile. */
-  expectClaim(): void;
   /**
    * Makes a layer of a table of contents; its content is fetched when it is read, or later. The
    * layer is protected until it is settled.

@@ -36,6 +36,7 @@ class Scene implements Disposable {
       manifest: async () => manifestOf(blobs.map((blob) => descriptorOf(blob))),
       ranges: this.registry.ranges,
       isKnown,
+      expect: () => undefined,
       allowUnverified: false,
       timeoutMs,
     });

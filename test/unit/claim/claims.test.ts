@@ -45,6 +45,7 @@ class TestClaims implements Disposable {
       manifest: async () => this.manifest,
       ranges: this.registry.ranges,
       isKnown: ({ digest }) => this.layers.known.has(digest),
+      expect: () => undefined,
       allowUnverified: false,
       timeoutMs,
     });

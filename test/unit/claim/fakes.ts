@@ -59,10 +59,6 @@ function aborted(signal: AbortSignal): Promise<never> {
 
 /** Knows what it is told; claims everything else, unless it is to fail. */
 export class FakeLazyStore implements LazyLayerStore {
-  expectClaim(): void {
-    // It needs no thread.
-  }
-
   readonly known = new Map<string, ClaimedLayer>();
   readonly claimed: { readonly blob: LazyTable; readonly base: LayerBase }[] = [];
   readonly settled: number[] = [];

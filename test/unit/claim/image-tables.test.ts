@@ -23,6 +23,7 @@ class TestImage implements Disposable {
   readonly tables: ImageTables;
   readonly manifest: OciManifest;
   manifests = 0;
+  expected = 0;
   manifestFailure: unknown;
 
   constructor(
@@ -40,6 +41,7 @@ class TestImage implements Disposable {
       },
       ranges: this.registry.ranges,
       isKnown: () => false,
+      expect: () => (this.expected += 1),
       allowUnverified: false,
       timeoutMs: 60_000,
       ...options,
@@ -78,7 +80,17 @@ describe("ImageTables", () => {
     await Bun.sleep(0);
     expect(image.registry.reads).toHaveLength(3);
     expect(image.manifests).toBe(1);
+    expect(image.expected).toBe(1);
     expect(image.tables.heldBytes).toBe(0);
+  });
+
+  test("expects nothing of an image without tables, nor of one that is known", async () => {
+    const [blob] = await Promise.all([makeBlob("a")]);
+    using plain = new TestImage(manifestOf([descriptorOf(blob, { annotations: {} })]), [blob]);
+    expect(await plain.table(0)).toHaveProperty("reason");
+    using known = await TestImage.of(["a"], { isKnown: () => true });
+    releaseTable(known.tables.tableAhead(request, known.manifest.layers[0]!.digest));
+    expect([plain.expected, known.expected]).toEqual([0, 0]);
   });
 
   test("holds only so much of all tables at a time: those that are asked for wait", async () => {

@@ -61,6 +61,10 @@ class FakeDedupd implements DedupdCalls {
     return { pieces: 1 };
   }
 
+  expectUse(): void {
+    // It runs.
+  }
+
   async status(): Promise<DedupdStatus> {
     this.#answer();
     return { backend: "fuse", suspects: this.suspects } as unknown as DedupdStatus;
@@ -94,14 +98,12 @@ class TestLayers implements AsyncDisposable {
   readonly log = new RecordingLog();
   packs: KnownPack[] = [];
   readonly complete: number[] = [];
-  prefetchEndBytes = 0;
   readonly layers: LazyLayers;
 
   constructor(awayMs = 60_000) {
     this.layers = new LazyLayers({
       dedupd: this.dedupd,
       packs: () => this.packs,
-      prefetchEndBytes: async () => this.prefetchEndBytes,
       onComplete: ({ layerId }) => void this.complete.push(layerId),
       awayMs,
       fetchMs: 60_000,
@@ -245,14 +247,13 @@ describe("LazyLayers", () => {
 
   test("has what the author wants first fetched at once", async () => {
     await using node = new TestLayers();
-    await node.layers.added(512);
-    node.prefetchEndBytes = 1000;
-    await node.layers.added(513);
+    await node.layers.added(512, 0);
+    await node.layers.added(513, 1000);
     expect([...node.dedupd.exposed.keys()]).toEqual([512, 513]);
     expect(node.dedupd.prefetched).toEqual([[513, { blobEndBytes: 1000 }]]);
     await using away = new TestLayers(0);
     away.dedupd.isAway = true;
-    await away.layers.added(514);
+    await away.layers.added(514, 0);
     expect(away.log.messages("warn")).toEqual(["the content of a layer is fetched later"]);
   });
 });
