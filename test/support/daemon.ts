@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { unmount } from "../../ffi/mount.ts";
 import { mountsBelow } from "../../scripts/lib/leftovers.ts";
@@ -105,6 +105,10 @@ export class TestDaemon implements AsyncDisposable {
     return daemon;
   }
 
+  get #apiAddress(): string {
+    return join(this.root, "api.address");
+  }
+
   get pid(): number {
     if (this.#service === undefined) throw new Error("the daemon does not run");
     return this.#service.pid;
@@ -118,6 +122,8 @@ export class TestDaemon implements AsyncDisposable {
   /** Starts it again after `stop` or `kill`. */
   async start(): Promise<void> {
     if (this.#service !== undefined) throw new Error("the daemon runs already");
+    // One that was killed has left it.
+    rmSync(this.#apiAddress, { force: true });
     const service = startService([binaryFile, "serve"], this.logFile, {
       cwd: "/",
       env: this.#environment,
@@ -130,7 +136,7 @@ export class TestDaemon implements AsyncDisposable {
         this.#service = undefined;
         throw new Error(`the daemon exited with ${exitCode}\n${this.logEnd()}`);
       }
-      return canConnect(this.socket);
+      return existsSync(this.#apiAddress) && (await canConnect(this.socket));
     };
     await waitUntil(isReady, "no connection to the daemon");
   }
@@ -162,7 +168,7 @@ export class TestDaemon implements AsyncDisposable {
 
   /** A request to the admin API, which has to grant it. */
   async ask<Answer>(method: string, path: string, body?: object): Promise<Answer> {
-    const address = readFileSync(join(this.root, "api.address"), "utf8").trim();
+    const address = readFileSync(this.#apiAddress, "utf8").trim();
     const content = body === undefined ? {} : { body: JSON.stringify(body) };
     const response = await fetch(`http://${address}${path}`, { method, ...content });
     const text = await response.text();
