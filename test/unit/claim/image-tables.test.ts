@@ -85,7 +85,7 @@ describe("ImageTables", () => {
   });
 
   test("expects nothing of an image without tables, nor of one that is known", async () => {
-    const [blob] = await Promise.all([makeBlob("a")]);
+    const blob = await makeBlob("a");
     using plain = new TestImage(manifestOf([descriptorOf(blob, { annotations: {} })]), [blob]);
     expect(await plain.table(0)).toHaveProperty("reason");
     using known = await TestImage.of(["a"], { isKnown: () => true });
