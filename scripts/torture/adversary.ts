@@ -35,7 +35,7 @@ type Action = keyof typeof actions;
 const pauseMsMax = 40;
 const fullDiskMsMax = 400;
 /** A failpoint that nobody comes to in this time is given up. */
-const failpointMs = 5_000;
+const failpointMs = 10_000;
 const failpointVisitsMax = 6;
 /** Of a call that meets a dedupd on its way down or up. */
 const attemptsMax = 250;
