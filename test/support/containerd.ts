@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { releaseBelow } from "../../scripts/lib/leftovers.ts";
 import {
   type CommandResult,
@@ -19,6 +19,14 @@ import type { ContainerdPaths, Flavour } from "./containerd-flavours.ts";
 
 /** Runtime files that runc, shims and `ctr` share on a machine, whoever started them. */
 const runtimeFolder = "/run/containerd";
+
+function logOf({ root }: ContainerdPaths): string {
+  return join(dirname(root), "log");
+}
+
+function startContainerd(command: readonly string[], paths: ContainerdPaths): Service {
+  return startService(command, logOf(paths), { env: { NO_PROXY: "127.0.0.1" } });
+}
 
 export interface RunOptions {
   readonly snapshotter?: string;
@@ -36,7 +44,7 @@ export interface MountedSnapshot extends AsyncDisposable {
 export class Containerd implements AsyncDisposable {
   readonly paths: ContainerdPaths;
   readonly #flavour: Flavour;
-  readonly #service: Service;
+  #service: Service;
   #isStopped = false;
   readonly #hadRuntimeFolder: boolean;
 
@@ -72,13 +80,30 @@ export class Containerd implements AsyncDisposable {
     const hadRuntimeFolder = existsSync(runtimeFolder);
     await flavour.prepare(paths);
     writeFileSync(paths.configFile, flavour.config(paths));
-    const service = startService(flavour.command(paths), join(folder, "log"), {
-      env: { NO_PROXY: "127.0.0.1" },
-    });
+    const service = startContainerd(flavour.command(paths), paths);
     const containerd = new Containerd(flavour, paths, service, hadRuntimeFolder);
-    const answers = async () => (await containerd.tryCtr("version")).exitCode === 0;
-    await waitUntil(answers, `${flavour.name} does not answer, see ${folder}/log`);
+    await containerd.#answers();
     return containerd;
+  }
+
+  /** SIGKILL, and another one in the same mount namespace; containers go on meanwhile. */
+  async killAndStart(): Promise<void> {
+    const namespace = openSync(`/proc/${this.pid}/ns/mnt`, "r");
+    try {
+      this.#service.signal("SIGKILL");
+      await this.#service.exited;
+      const enter = ["nsenter", `--mount=/proc/${process.pid}/fd/${namespace}`];
+      const command = [...enter, "containerd", "--config", this.paths.configFile];
+      this.#service = startContainerd(command, this.paths);
+      await this.#answers();
+    } finally {
+      closeSync(namespace);
+    }
+  }
+
+  async #answers(): Promise<void> {
+    const answers = async () => (await this.tryCtr("version")).exitCode === 0;
+    await waitUntil(answers, `${this.#flavour.name} does not answer, see ${logOf(this.paths)}`);
   }
 
   /** In whose mount namespace containers, and the mounts `ctr` makes, are. */
@@ -137,6 +162,12 @@ export class Containerd implements AsyncDisposable {
   /** Starts a container that runs until `removeContainer`. */
   async runDetached(reference: string, id: string, command: readonly string[]): Promise<void> {
     await this.ctr("run", "--detach", "--snapshotter", "dedup", reference, id, ...command);
+  }
+
+  /** The PID of a container's first process, on this machine. */
+  async pidOf(id: string): Promise<number> {
+    const tasks = (await this.ctr("task", "ls")).split("\n").map((line) => line.split(/\s+/));
+    return Number(tasks.find(([name]) => name === id)?.[1]);
   }
 
   exec(id: string, execId: string, command: readonly string[]): Promise<string> {

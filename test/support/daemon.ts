@@ -119,12 +119,12 @@ export class TestDaemon implements AsyncDisposable {
     writeFileSync(this.#config, configText(options));
   }
 
-  /** Starts it again after `stop` or `kill`. */
-  async start(): Promise<void> {
+  /** Starts it again after `stop` or `kill`. @param program default: as it was built */
+  async start(program = binaryFile): Promise<void> {
     if (this.#service !== undefined) throw new Error("the daemon runs already");
     // One that was killed has left it.
     rmSync(this.#apiAddress, { force: true });
-    const service = startService([binaryFile, "serve"], this.logFile, {
+    const service = startService([program, "serve"], this.logFile, {
       cwd: "/",
       env: this.#environment,
     });

@@ -1,0 +1,133 @@
+/**
+ * A container reads a lazy image, and verifies what it reads, while everything that serves it is
+ * killed, replaced and started again.
+ */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
+import { binaryFile } from "../../scripts/lib/project.ts";
+import { scratchFolder } from "../../scripts/lib/temp.ts";
+import { ControlClient } from "../../src/ondemand/control-client.ts";
+import { socketPaths } from "../../src/ondemand/sockets.ts";
+import { KiB } from "../../src/util/bytes.ts";
+import { containerd21Lazy } from "../support/containerd-flavours.ts";
+import { busyboxLayer } from "../support/image/busybox.ts";
+import { directory, file, type Layer } from "../support/image/layer.ts";
+import { layoutImage, writeLayout } from "../support/image/layout.ts";
+import { type Image, makeImage, packLayer, sha256 } from "../support/image/oci.ts";
+import { TestNode } from "../support/node.ts";
+import { randomBytes } from "../support/random.ts";
+
+setDefaultTimeout(120_000);
+
+const filesCount = 150;
+const fileBytes = 128 * KiB;
+
+/** A layer of files, and what they have to be. */
+function dataLayer(): Layer {
+  const contents = Array.from({ length: filesCount }, (_, index) =>
+    randomBytes(`life ${index}`, fileBytes),
+  );
+  const sums = contents.map((content, index) => {
+    return `${sha256(content).slice("sha256:".length)}  /data/${index}\n`;
+  });
+  const files = contents.map((content, index) => file(`data/${index}`, content));
+  return [directory("data"), ...files, file("sums", sums.join(""))];
+}
+
+async function lazyImage(folder: string): Promise<Image> {
+  const [source, out] = [join(folder, "source"), join(folder, "lazy")];
+  const layers = [await busyboxLayer(), dataLayer()];
+  await writeLayout(source, makeImage("life:1", layers.map(packLayer)));
+  await runCommand([binaryFile, "convert", source, out]);
+  return layoutImage(out, "life:1");
+}
+
+/** Notes each file that is right, and each that is not, until it is told to stop. */
+const script = `while :; do
+  while read -r sum path; do
+    if [ -e /stop ]; then echo end >> /right; exec sleep 1000; fi
+    found=$(sha256sum "$path" 2>&1)
+    if [ "$found" = "$sum  $path" ]; then echo "$path" >> /right; else echo "$found" >> /wrong; fi
+    sleep 0.03
+  done < /sums
+done`;
+
+/** What the container has noted, seen from outside: containerd may be away. */
+class Life {
+  readonly #root: string;
+
+  constructor(pid: number) {
+    this.#root = `/proc/${pid}/root`;
+  }
+
+  linesOf(name: "right" | "wrong"): string[] {
+    const path = join(this.#root, name);
+    return existsSync(path) ? readFileSync(path, "utf8").trimEnd().split("\n") : [];
+  }
+
+  /** Resolves when a file was read that was not begun before. */
+  async goesOn(): Promise<void> {
+    const before = this.linesOf("right").length;
+    const hasGoneOn = () => this.linesOf("right").length > before + 1;
+    await waitUntil(hasGoneOn, `the container does not read on after ${before} files`);
+  }
+
+  async end(): Promise<void> {
+    writeFileSync(join(this.#root, "stop"), "");
+    await waitUntil(() => this.linesOf("right").at(-1) === "end", "the container does not end");
+  }
+}
+
+test.each(["fuse", "fanotify"] as const)(
+  "a container reads right bytes through %s while all that serves it ends and comes again",
+  async (backend) => {
+    using scratch = scratchFolder("life");
+    const image = await lazyImage(scratch.path);
+    await using node = await TestNode.start(containerd21Lazy, {
+      lazyBackend: backend,
+      lazyBackground: "off",
+    });
+    const { containerd, daemon } = node;
+    const dedupd = new ControlClient(socketPaths(daemon.socket).dedupd);
+    const killDedupd = async () => process.kill((await dedupd.status()).pid, "SIGKILL");
+    const killServe = async () => {
+      await daemon.kill();
+      await daemon.start();
+    };
+    const newer = join(scratch.path, "newer");
+    copyFileSync(binaryFile, newer);
+    const reference = await node.pull(image);
+    await containerd.runDetached(reference, "life", ["sh", "-c", script]);
+    const life = new Life(await containerd.pidOf("life"));
+    await life.goesOn();
+
+    await killDedupd();
+    await life.goesOn();
+    await killServe();
+    await life.goesOn();
+    await killDedupd();
+    await killServe();
+    await life.goesOn();
+    await containerd.killAndStart();
+    await life.goesOn();
+    const { pid: old } = await dedupd.status();
+    await daemon.stop();
+    await daemon.start(newer);
+    const isReplaced = async () => {
+      const status = await dedupd.status().catch(() => undefined);
+      return status !== undefined && status.pid !== old;
+    };
+    await waitUntil(isReplaced, "dedupd is not replaced");
+    await life.goesOn();
+    await life.end();
+    expect(life.linesOf("wrong")).toEqual([]);
+
+    await node.waitUntilConnected();
+    const again = await containerd.exec("life", "again", ["sha256sum", "/data/7"]);
+    expect(again).toStartWith(sha256(randomBytes("life 7", fileBytes)).slice("sha256:".length));
+    await containerd.removeContainer("life");
+    await node.waitUntilUnmounted();
+  },
+);
