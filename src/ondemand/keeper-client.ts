@@ -119,14 +119,25 @@ export class KeeperClient implements ChannelKeeper {
     return [...this.#mirrored.keys()];
   }
 
-  /** The keeper stays, with all it has. */
+  /** Resolves when a keeper has all that was open here, or none can be had. */
   async close(): Promise<void> {
+    if (this.#kept.size + this.#mirrored.size > 0) await this.#handOver();
     this.#isClosed = true;
     const connection = await Promise.race([this.#connection.promise, Promise.resolve()]);
     connection?.close();
     await this.#watching;
     closeAll(this.#kept);
     closeAll(this.#mirrored);
+  }
+
+  /** The keeper may have ended just now: then these are the last descriptors of the channels. */
+  async #handOver(): Promise<void> {
+    try {
+      await this.ready();
+    } catch (error) {
+      const channels = [...this.#kept.keys(), ...this.#mirrored.keys()];
+      this.#options.log.error({ channels, reason: describeError(error) }, "nobody keeps channels");
+    }
   }
 
   async #ask(question: KeeperRequest): Promise<KeeperHolds> {

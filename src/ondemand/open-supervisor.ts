@@ -1,7 +1,7 @@
 /** The supervisor of `serve`, with the real processes behind it. */
-import { readdirSync } from "node:fs";
 import type { Config } from "../config/schema.ts";
-import { packOfMarker, storePaths } from "../store/paths.ts";
+import { exposedPacks } from "../store/exposed-packs.ts";
+import { storePaths } from "../store/paths.ts";
 import type { Logger } from "../util/logger.ts";
 import { expectedVariable } from "./channel-keeper.ts";
 import { ControlClient } from "./control-client.ts";
@@ -41,6 +41,7 @@ export function openSupervisor(config: Config, hasUnits: boolean, log: Logger): 
     });
   const needsKeeper = !hasUnits && config.lazy.backend !== "eager";
   const socketPath = sockets.keeper;
+  const hasExposed = () => exposedPacks(storePaths(config.root)).length > 0;
   const supervisor = new Supervisor({
     control: new ControlClient(sockets.dedupd),
     generation,
@@ -55,19 +56,15 @@ export function openSupervisor(config: Config, hasUnits: boolean, log: Logger): 
           })
         : undefined,
     endKeeper: () => shutdownKeeper(socketPath),
+    hasExposed,
     log,
   });
   return {
     control: new SupervisedControl(sockets.dedupd, supervisor),
     begin: () => {
-      if (hasExposedPacks(config.root)) supervisor.start();
+      if (hasExposed()) supervisor.start();
       else void supervisor.find();
     },
     close: () => supervisor.close(),
   };
-}
-
-/** dedupd leaves a marker for each, to find them again itself. */
-function hasExposedPacks(root: string): boolean {
-  return readdirSync(storePaths(root).packs).some((name) => packOfMarker(name) !== undefined);
 }

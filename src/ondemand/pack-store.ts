@@ -6,11 +6,12 @@
  *
  * @module
  */
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isOpenElsewhere } from "../../ffi/lease.ts";
 import { AppError, describeError } from "../errors.ts";
-import { exposedMarkerPath, lazyPackFiles, packOfMarker } from "../store/paths.ts";
+import { exposedPacks } from "../store/exposed-packs.ts";
+import { exposedMarkerPath, lazyPackFiles } from "../store/paths.ts";
 import type { BackendName } from "./contract.ts";
 import { FillablePack } from "./fillable-pack.ts";
 import { PieceMap, pieceMapPath } from "./piece-map.ts";
@@ -46,8 +47,7 @@ export class PackStore {
   }
 
   #marked(): number[] {
-    if (!existsSync(this.#folder)) return [];
-    return readdirSync(this.#folder).flatMap((name) => packOfMarker(name) ?? []);
+    return exposedPacks({ packs: this.#folder });
   }
 
   /**

@@ -44,6 +44,8 @@ export interface SupervisorOptions {
   /** Looks after the keeper from when it is called; undefined where there need not be one. */
   readonly openKeeper: () => HeldChannels | undefined;
   readonly endKeeper: () => Promise<void>;
+  /** Whether packs are exposed, as the disk has it: a dedupd that starts has none open yet. */
+  readonly hasExposed: () => boolean;
   readonly log: Logger;
 }
 
@@ -96,17 +98,19 @@ export class Supervisor {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#watching;
-    if (this.#watching !== undefined && (await this.#endIdle())) await this.#options.endKeeper();
+    const isIdle = this.#watching !== undefined && (await this.#endIdle());
     await this.#keeper?.close();
+    // Last: it is what the client above would start again.
+    if (isIdle) await this.#options.endKeeper();
   }
 
   async #endIdle(): Promise<boolean> {
-    const { control, log } = this.#options;
+    const { control, hasExposed, log } = this.#options;
     try {
       const [{ pid }, packs] = await Promise.all([control.status(), control.packs()]);
-      if (packs.length > 0) return false;
+      if (packs.length > 0 || hasExposed()) return false;
       await endProcess(pid, endGraceMs);
-      return true;
+      return !hasExposed();
     } catch (error) {
       log.warn({ reason: describeError(error) }, "dedupd and the keeper are left as they are");
       return false;

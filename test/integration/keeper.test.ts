@@ -92,8 +92,8 @@ describe("KeeperClient", () => {
     const adopted = await heir.adopt("fifo");
     expect(targetOf(adopted ?? 0)).toBe(channel.path);
     close(adopted ?? 0);
-    await shutdownKeeper(scene.socketPath);
     await heir.close();
+    await shutdownKeeper(scene.socketPath);
     await waitUntil(() => !channel.isHeld(), "somebody has the channel");
   });
 
@@ -125,6 +125,18 @@ describe("KeeperClient", () => {
     expect(channel.isHeld()).toBe(true);
     await scene.owner(channel.path, bystander.mirrored().join(","));
     expect(await scene.ownerLines()).toEqual(["opened", "adopted"]);
+  });
+
+  test("gives them to the next keeper also when it is closed just then", async () => {
+    await using scene = new Scene();
+    using channel = await scene.channel();
+    const client = scene.client();
+    const fd = channel.openChannel();
+    await client.keep("fifo", fd);
+    closeSync(fd);
+    process.kill(await scene.pid(), "SIGKILL");
+    await client.close();
+    expect(channel.isHeld()).toBe(true);
   });
 
   test("many at once start one keeper", async () => {

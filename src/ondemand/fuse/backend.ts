@@ -10,6 +10,8 @@ import { writeReply } from "../../../ffi/fuse.ts";
 import { statOf } from "../../../ffi/status.ts";
 import { AppError } from "../../errors.ts";
 import { FuseServers } from "../../fuse-servers.ts";
+import { exposedPacks } from "../../store/exposed-packs.ts";
+import { type StorePaths, storePaths } from "../../store/paths.ts";
 import type { BackendOptions } from "../backends.ts";
 import type { LazyBackend, LazyPack } from "../contract.ts";
 import { closeChannel, type FuseChannel, openChannel } from "./channel.ts";
@@ -48,9 +50,11 @@ class FuseBackend implements LazyBackend {
   readonly #packs = new PackTable();
   readonly #waiting: WaitingReads;
   readonly #servers: FuseServers;
+  readonly #paths: StorePaths;
 
-  constructor({ demand, log, threads, onCrash }: BackendOptions, channel: FuseChannel) {
+  constructor({ root, demand, log, threads, onCrash }: BackendOptions, channel: FuseChannel) {
     this.#channel = channel;
+    this.#paths = storePaths(root);
     const replies = new ReplyWriter(channel.fd);
     this.#waiting = new WaitingReads({ replies, packs: this.#packs, demand, log });
     this.#servers = new FuseServers({
@@ -108,9 +112,10 @@ class FuseBackend implements LazyBackend {
   async close(): Promise<void> {
     await this.#servers.stop();
     this.#waiting.abandon();
+    // Those of the process before may not be exposed again yet.
     const packs = [...this.#packs.ids()];
     for (const packId of packs) await this.#packs.withdraw(packId);
-    closeChannel(this.#channel, packs.length > 0);
+    closeChannel(this.#channel, packs.length > 0 || exposedPacks(this.#paths).length > 0);
   }
 
   #serve(request: PassedRequest): void {

@@ -10,39 +10,20 @@ import { answerEvent, eventAt, readEvents, unwatchFile, watchFile } from "../../
 import { close } from "../../../ffi/file.ts";
 import { mapFile, unmapFile, viewOf } from "../../../ffi/mapping.ts";
 import { mountOverlay } from "../../../ffi/mount.ts";
-import { duplicate } from "../../../ffi/pidfd.ts";
 import { Waiter } from "../../../ffi/wake.ts";
 import { waitUntil } from "../../../scripts/lib/process.ts";
 import { createLogger } from "../../../src/log.ts";
-import type { ChannelKeeper, LazyBackend } from "../../../src/ondemand/contract.ts";
+import type { LazyBackend } from "../../../src/ondemand/contract.ts";
 import { openFanotifyBackend } from "../../../src/ondemand/fanotify/backend.ts";
 import { openGroup } from "../../../src/ondemand/fanotify/group.ts";
 import { exposedMarkerPath } from "../../../src/store/paths.ts";
 import { BackendFixture } from "../../support/ondemand/backend-fixture.ts";
+import { OwnKeeper } from "../../support/ondemand/own-keeper.ts";
 import { makeTestLayer, testPackId } from "../../support/ondemand/test-layer.ts";
 import { rejection } from "../../support/rejection.ts";
 
 const mode = { method: "file", directIo: true } as const;
 const eventTimeoutMs = 10_000;
-
-/** As the keeper, in this process. */
-class OwnKeeper implements ChannelKeeper {
-  #kept: number | undefined;
-
-  adopt(): Promise<number | undefined> {
-    return Promise.resolve(this.#kept === undefined ? undefined : duplicate(this.#kept));
-  }
-
-  keep(_name: string, fd: number): Promise<void> {
-    this.#kept = duplicate(fd);
-    return Promise.resolve();
-  }
-
-  die(): void {
-    if (this.#kept !== undefined) close(this.#kept);
-    this.#kept = undefined;
-  }
-}
 
 let fixture: BackendFixture;
 let keeper: OwnKeeper;

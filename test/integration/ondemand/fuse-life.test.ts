@@ -1,11 +1,58 @@
 /** The mount of the FUSE backend, from one process to the next. */
 import { expect, test } from "bun:test";
-import { symlinkSync } from "node:fs";
+import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
+import { createLogger } from "../../../src/log.ts";
+import { openFuseBackend } from "../../../src/ondemand/fuse/backend.ts";
 import { shutdownKeeper } from "../../../src/ondemand/keeper-connection.ts";
+import { exposedMarkerPath } from "../../../src/store/paths.ts";
 import { BackendFixture } from "../../support/ondemand/backend-fixture.ts";
+import { OwnKeeper } from "../../support/ondemand/own-keeper.ts";
 import { type ServingProcess, startServing } from "../../support/ondemand/serving.ts";
+import { testPackId } from "../../support/ondemand/test-layer.ts";
+
+/** Keeps the channel, and the mark on the disk, from one backend to the next. */
+class Life implements AsyncDisposable {
+  readonly fixture = new BackendFixture("fuse");
+  readonly #keeper = new OwnKeeper();
+
+  constructor() {
+    writeFileSync(exposedMarkerPath({ packs: this.fixture.path("packs") }, testPackId), "");
+  }
+
+  open() {
+    return openFuseBackend({
+      root: this.fixture.root,
+      demand: this.fixture.source.demand,
+      keeper: this.#keeper,
+      log: createLogger("silent"),
+      threads: 1,
+      reportSuspect: () => undefined,
+      onCrash: (error) => {
+        throw error;
+      },
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#keeper.die();
+    await this.fixture.dispose();
+  }
+}
+
+test("a FUSE mount stays when it is closed before its packs are exposed again", async () => {
+  await using life = new Life();
+  const { fixture } = life;
+  const first = await life.open();
+  fixture.mountAt(await first.expose(fixture.layer.pack), { method: "file", directIo: true });
+  await first.close();
+  await (await life.open()).close();
+  const last = await life.open();
+  await last.expose(fixture.layer.pack);
+  expect(await fixture.read("small", "inOrder").report).toEqual(fixture.allRightOf("small"));
+  await last.close();
+});
 
 test("openFuseBackend() takes over the mount of a root that is a link", async () => {
   const fixture = new BackendFixture("fuse");

@@ -37,6 +37,7 @@ export function openTestSupervisor(options: SupervisionOptions): Supervisor {
       }),
     openKeeper: () => openKeeperClient(keeper),
     endKeeper: () => shutdownKeeper(keeper),
+    hasExposed: () => packs > 0,
     log: createLogger("silent"),
   });
 }
