@@ -52,19 +52,20 @@ export interface ChosenBackend {
 }
 
 /**
- * One that is in use goes on until its packs are complete and gone, or until the next boot: its
- * readers would wait for ever for another one.
+ * One that is in use goes on until its packs are complete and gone, or until the next boot: another
+ * one would leave its readers waiting for ever, or with zeros.
  *
  * @param name `auto`: the first that works; of fanotify, which lets readers have zeros when its
  *   channel closes, only with a keeper
- * @throws AppError `unavailable` where the keeper does not answer, or another process still serves
+ * @throws AppError `unavailable` where the keeper does not answer, another process still serves, or
+ *   what is in use cannot be opened
  */
 export async function chooseBackend(
   name: BackendName | "auto",
   options: BackendOptions,
 ): Promise<ChosenBackend> {
   const reasons: string[] = [];
-  const { inUse, keeper, log } = options;
+  const { inUse, keeper } = options;
   for (const [candidate, open] of candidatesOf(name, inUse)) {
     const isInUse = candidate === inUse;
     if (name === "auto" && candidate === "fanotify" && keeper === undefined && !isInUse) {
@@ -80,13 +81,21 @@ export async function chooseBackend(
     } catch (error) {
       // Whoever waits for this backend must not be left to another one: the next start tries again.
       const isAway = error instanceof AppError && error.code === "unavailable";
+      if (isInUse && !isAway) throw cannotGoOn(candidate, error);
       if (candidate === name || isAway) throw error;
       reasons.push(`${candidate}: ${describeError(error)}`);
-      if (isInUse) log.error({ reasons }, "who has lazy layers mounted may wait for ever");
     }
   }
   throw new AppError("unimplemented", `There is no backend "${name}"`, {
     remedy: 'set "lazy.backend" to "auto"',
+  });
+}
+
+function cannotGoOn(name: BackendName, cause: unknown): AppError {
+  const problem = `Layers are mounted through "${name}", which cannot be opened`;
+  return new AppError("unavailable", `${problem}: ${describeError(cause)}`, {
+    cause,
+    remedy: "it is tried again; a reboot ends its mounts, and another backend may be taken then",
   });
 }
 

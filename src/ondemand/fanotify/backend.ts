@@ -42,7 +42,9 @@ export async function openFanotifyBackend(options: BackendOptions): Promise<Lazy
       remedy: 'set "mount.method" to "auto" or "lazy.backend" to "fuse"',
     });
   }
-  return new FanotifyBackend(options, await openGroup(options.root, options.keeper));
+  const { root, keeper, log, inUse } = options;
+  const group = await openGroup({ root, keeper, log, isInUse: inUse === "fanotify" });
+  return new FanotifyBackend(options, group);
 }
 
 class FanotifyBackend implements LazyBackend {
@@ -65,7 +67,7 @@ class FanotifyBackend implements LazyBackend {
     const plug = lock;
     this.#held = new HeldReads({ group: fd, plug, journal, demand, log, watchedBefore: watched });
     this.#suspects = new Suspects({ root: options.root, log, report: options.reportSuspect });
-    this.#suspects.add(group.unwatched);
+    this.#suspects.add(group.suspects);
     this.#takeOver();
     this.#descriptors.occupyLow();
     const readers = Math.min(options.threads, threadsMax);
@@ -101,9 +103,15 @@ class FanotifyBackend implements LazyBackend {
       if (watchedInodes(this.#group.fd).has(inode)) await this.#silence(pack);
       else if (!hasFault("forget-mark")) watchFile(this.#group.fd, path);
     } catch (error) {
-      await this.withdraw(packId);
+      // Still watched if it was: it may be mounted, and who reads it then waits, or gets an error.
+      await this.#forget(packId);
       throw error;
     }
+  }
+
+  async #forget(packId: number): Promise<void> {
+    this.#watches.remove(packId);
+    await this.#packs.withdraw(packId);
   }
 
   /** Events that are on their way are still answered: the pack stays exposed. */
@@ -118,8 +126,7 @@ class FanotifyBackend implements LazyBackend {
     this.#suspects.remove(packId);
     if (!this.#packs.has(packId)) return;
     unwatchFile(this.#group.fd, join(this.#options.root, "packs", `${packId}.pack`));
-    this.#watches.remove(packId);
-    await this.#packs.withdraw(packId);
+    await this.#forget(packId);
   }
 
   takeReads(): Iterable<PieceRead> {
@@ -166,7 +173,11 @@ class FanotifyBackend implements LazyBackend {
   async #silence({ packId, file }: LazyPack): Promise<void> {
     await this.#readers.ready;
     this.#watches.wantSilent(packId, file);
-    await readFile(file, Buffer.alloc(1), 0, 1, 0);
-    this.#watches.takeWanted(packId);
+    try {
+      await readFile(file, Buffer.alloc(1), 0, 1, 0);
+    } finally {
+      // Or another file that gets this number would be replaced.
+      this.#watches.takeWanted(packId);
+    }
   }
 }

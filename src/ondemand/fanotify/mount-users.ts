@@ -4,7 +4,7 @@
  * @module
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { basename } from "node:path";
+import { basename, isAbsolute } from "node:path";
 
 /** The first process of a container. */
 export interface MountUser {
@@ -12,20 +12,20 @@ export interface MountUser {
   readonly command: string;
   /** The last part of its cgroup, which container runtimes name after the container. */
   readonly cgroup: string;
+  /** Its mount namespace, which all processes of the container have. */
+  readonly namespace: string;
 }
 
 /** One for each mount namespace whose root is an overlay on any of the mount points. */
 export function usersOfMounts(mountPoints: readonly string[]): MountUser[] {
-  const namespaces = new Set<string>();
   const users: MountUser[] = [];
-  const pids = readdirSync("/proc").map(Number).filter(Number.isInteger);
-  for (const pid of pids.sort((left, right) => left - right)) {
+  const seen = new Set<string>();
+  for (const { pid, namespace } of namespaces()) {
+    if (seen.has(namespace)) continue;
     try {
-      const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
-      if (namespaces.has(namespace)) continue;
-      namespaces.add(namespace);
       const lower = rootLayers(readFileSync(`/proc/${pid}/mountinfo`, "utf8"));
-      if (mountPoints.some((path) => lower.includes(path))) users.push(describe(pid));
+      seen.add(namespace);
+      if (lower.some((layer) => isAnyOf(mountPoints, layer))) users.push(describe(pid, namespace));
     } catch {
       // It has ended meanwhile; another process of the namespace stands for it, or none does.
     }
@@ -33,10 +33,33 @@ export function usersOfMounts(mountPoints: readonly string[]): MountUser[] {
   return users;
 }
 
-function describe(pid: number): MountUser {
+/** The mount namespaces that processes have. */
+export function mountNamespaces(): ReadonlySet<string> {
+  return new Set([...namespaces()].map(({ namespace }) => namespace));
+}
+
+function* namespaces(): Generator<{ readonly pid: number; readonly namespace: string }> {
+  const pids = readdirSync("/proc").map(Number).filter(Number.isInteger);
+  for (const pid of pids.sort((left, right) => left - right)) {
+    try {
+      yield { pid, namespace: readlinkSync(`/proc/${pid}/ns/mnt`) };
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}
+
+/** containerd shortens long lists of layers: it mounts them from within a folder they share. */
+function isAnyOf(mountPoints: readonly string[], layer: string): boolean {
+  if (isAbsolute(layer)) return mountPoints.includes(layer);
+  return mountPoints.some((path) => path.endsWith(`/${layer}`));
+}
+
+function describe(pid: number, namespace: string): MountUser {
   const command = readFileSync(`/proc/${pid}/comm`, "utf8").trim();
   const cgroup = readFileSync(`/proc/${pid}/cgroup`, "utf8").trim().split("\n").at(-1) ?? "";
-  return { pid, command, cgroup: basename(cgroup.slice(cgroup.lastIndexOf(":") + 1)) };
+  const name = basename(cgroup.slice(cgroup.lastIndexOf(":") + 1));
+  return { pid, command, cgroup: name, namespace };
 }
 
 /** The lower directories of an overlay that is mounted at `/`; empty where something else is. */

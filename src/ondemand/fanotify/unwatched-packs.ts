@@ -3,43 +3,49 @@
  *
  * @module
  */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { watchFile } from "../../../ffi/fanotify.ts";
 import { isOpenElsewhere } from "../../../ffi/lease.ts";
-import { packOfMarker, packPath } from "../../store/paths.ts";
+import { exposedPacks } from "../../store/exposed-packs.ts";
+import { packPath } from "../../store/paths.ts";
 import { PieceMap, pieceMapPath } from "../piece-map.ts";
 import { Presence } from "../presence.ts";
 
 export interface UnwatchedPacks {
-  /** Inodes of all that are watched again by now. */
+  /** Inodes of all that are watched by now. */
   readonly inodes: ReadonlySet<number>;
   /** Those that somebody has open: an image that is mounted. After a reboot there are none. */
   readonly open: readonly number[];
 }
 
 /**
- * Watches the incomplete packs that were exposed when the last process of ours ended. To be called
- * with a new group, before any of the packs is opened: who has one open is how it is seen that it
- * may have been read.
+ * Watches the incomplete packs that were exposed when the last process of ours ended, as far as
+ * they are not. To be called before any of the packs is opened: who has one open is how it is seen
+ * that it may have been read.
  *
+ * @param watched inodes of what the group watches
  * @throws SyscallError where the file system has no such events
  */
-export function watchAgain(group: number, packs: string): UnwatchedPacks {
-  const inodes = new Set<number>();
+export function watchAgain(
+  group: number,
+  packs: string,
+  watched: ReadonlySet<number>,
+): UnwatchedPacks {
+  const inodes = new Set(watched);
   const open: number[] = [];
   for (const packId of incompletePacks(packs)) {
     const path = packPath({ packs }, packId);
+    const { ino } = statSync(path);
+    if (watched.has(ino)) continue;
     watchFile(group, path);
-    inodes.add(statSync(path).ino);
+    inodes.add(ino);
     if (isOpenElsewhere(path)) open.push(packId);
   }
   return { inodes, open };
 }
 
 function incompletePacks(packs: string): number[] {
-  return readdirSync(packs)
-    .flatMap((name) => packOfMarker(name) ?? [])
-    .filter((packId) => isIncomplete(packPath({ packs }, packId)));
+  return exposedPacks({ packs }).filter((packId) => isIncomplete(packPath({ packs }, packId)));
 }
 
 function isIncomplete(path: string): boolean {

@@ -3,7 +3,16 @@
  * opened, packs that nobody watched, and no events of a pack that is complete.
  */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { answerEvent, eventAt, readEvents, unwatchFile, watchFile } from "../../../ffi/fanotify.ts";
@@ -15,7 +24,7 @@ import { waitUntil } from "../../../scripts/lib/process.ts";
 import { createLogger } from "../../../src/log.ts";
 import type { LazyBackend } from "../../../src/ondemand/contract.ts";
 import { openFanotifyBackend } from "../../../src/ondemand/fanotify/backend.ts";
-import { openGroup } from "../../../src/ondemand/fanotify/group.ts";
+import { openGroup, watchedInodes } from "../../../src/ondemand/fanotify/group.ts";
 import { exposedMarkerPath } from "../../../src/store/paths.ts";
 import { BackendFixture } from "../../support/ondemand/backend-fixture.ts";
 import { OwnKeeper } from "../../support/ondemand/own-keeper.ts";
@@ -24,6 +33,7 @@ import { rejection } from "../../support/rejection.ts";
 
 const mode = { method: "file", directIo: true } as const;
 const eventTimeoutMs = 10_000;
+const log = createLogger("silent");
 
 let fixture: BackendFixture;
 let keeper: OwnKeeper;
@@ -48,7 +58,7 @@ async function openBackend(root = fixture.root): Promise<LazyBackend> {
     root,
     demand: fixture.source.demand,
     keeper,
-    log: createLogger("silent"),
+    log,
     threads: 1,
     reportSuspect: (...report) => suspects.push(report),
     onCrash: (error) => {
@@ -91,7 +101,7 @@ function descriptors(): number {
 
 describe("a process that died", () => {
   test("between taking an event and looking at it leaves nobody behind", async () => {
-    const group = await openGroup(fixture.root, keeper);
+    const group = await openGroup({ root: fixture.root, keeper, log });
     watchFile(group.fd, fixture.layer.pack.path);
     fixture.mountAt(fixture.layer.pack.path, mode);
     const reader = fixture.read("large", "inOrder");
@@ -106,7 +116,7 @@ describe("a process that died", () => {
   });
 
   test("between answering an event and forgetting it disturbs nobody", async () => {
-    const group = await openGroup(fixture.root, keeper);
+    const group = await openGroup({ root: fixture.root, keeper, log });
     watchFile(group.fd, fixture.layer.pack.path);
     fixture.mountAt(fixture.layer.pack.path, mode);
     fixture.source.fill();
@@ -125,7 +135,7 @@ describe("a process that died", () => {
   });
 
   test("and whose journal is lost leaves nobody waiting", async () => {
-    const group = await openGroup(fixture.root, keeper);
+    const group = await openGroup({ root: fixture.root, keeper, log });
     watchFile(group.fd, fixture.layer.pack.path);
     fixture.mountAt(fixture.layer.pack.path, mode);
     const reader = fixture.read("large", "inOrder", { failuresMax: 10 });
@@ -157,9 +167,26 @@ describe("a process that died", () => {
   });
 });
 
+describe("a pack that cannot be exposed again", () => {
+  test("is watched all the same, and read right when it can", async () => {
+    await (await openBackend()).expose(fixture.layer.pack);
+    fixture.mountAt(fixture.layer.pack.path, mode);
+    await closeLast();
+    const backend = await openBackend();
+    const unreadable = openSync(fixture.layer.pack.path, constants.O_WRONLY);
+    await rejection(backend.expose({ ...fixture.layer.pack, file: unreadable }));
+    closeSync(unreadable);
+    const group = (await keeper.adopt())!;
+    expect([...watchedInodes(group)]).toEqual([statSync(fixture.layer.pack.path).ino]);
+    close(group);
+    await backend.expose(fixture.layer.pack);
+    expect(await fixture.read("large", "inOrder").report).toEqual(fixture.allRightOf("large"));
+  });
+});
+
 describe("a complete pack", () => {
   test("is read without an event, through the mount of before", async () => {
-    const group = await openGroup(fixture.root, keeper);
+    const group = await openGroup({ root: fixture.root, keeper, log });
     const { path } = fixture.layer.pack;
     watchFile(group.fd, path);
     fixture.mountAt(path, mode);
@@ -183,6 +210,21 @@ describe("a pack that nobody watched", () => {
     expect(backend.suspects?.()).toEqual([{ packId: testPackId, users: [], staleCachedPages: 0 }]);
     await backend.withdraw(testPackId);
     expect(backend.suspects?.()).toEqual([]);
+  });
+
+  test("is suspect for the processes after the one that found it, too", async () => {
+    await readUnwatched();
+    // Ends before it has dropped anything.
+    const group = await openGroup({ root: fixture.root, keeper, log });
+    for (const fd of [group.fd, group.lock]) close(fd);
+    for (const process of ["second", "third"]) {
+      const backend = await openBackend();
+      const packIds = backend.suspects?.().map(({ packId }) => packId);
+      expect([process, packIds]).toEqual([process, [testPackId]]);
+      await closeLast();
+    }
+    await (await openBackend()).expose(fixture.layer.pack);
+    expect(await fixture.read("other", "inOrder").report).toEqual(fixture.allRightOf("other"));
   });
 
   test("has pages left where they are mapped, and is said so", async () => {
@@ -241,7 +283,7 @@ describe("openFanotifyBackend()", () => {
       root: fixture.root,
       demand: fixture.source.demand,
       keeper,
-      log: createLogger("silent"),
+      log,
       threads: 1,
       mountMethod: "loop",
       reportSuspect: () => undefined,
