@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { closeSync, fdatasyncSync, openSync, writeSync, writev } from "node:fs";
+import { closeSync, fdatasyncSync, fstatSync, openSync, writeSync, writev } from "node:fs";
 import { promisify } from "node:util";
 import { seekHole, startWriteback } from "../../ffi/file.ts";
 import { AppError, describeError } from "../errors.ts";
@@ -81,7 +81,15 @@ export class PackWriter {
   /** Whether the file system has data in each of the blocks; lost content reads as zeros. */
   isAllocated(block: BlockAddress, count: number): boolean {
     const start = packOffsetBytes(block);
-    const hole = seekHole(this.#open(packOfBlock(block)), start);
+    let file: number;
+    try {
+      file = this.#open(packOfBlock(block));
+    } catch (error) {
+      // The pack went with the last layer that had content in it.
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+      throw error;
+    }
+    const hole = seekHole(file, start);
     return hole !== undefined && hole >= start + count * blockBytes;
   }
 
@@ -101,12 +109,17 @@ export class PackWriter {
     this.#files.clear();
   }
 
+  /**
+   * A pack that was only looked into may be deleted since, and its number be that of another one:
+   * only what is reserved keeps a pack.
+   */
   #open(packId: number): number {
-    let file = this.#files.get(packId);
-    if (file === undefined) {
-      file = openSync(packPath(this.#paths, packId), "r+");
-      this.#files.set(packId, file);
-    }
+    const known = this.#files.get(packId);
+    if (known !== undefined && fstatSync(known).nlink > 0) return known;
+    if (known !== undefined) closeSync(known);
+    this.#files.delete(packId);
+    const file = openSync(packPath(this.#paths, packId), "r+");
+    this.#files.set(packId, file);
     return file;
   }
 
