@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { UnservedPack } from "../ondemand/contract.ts";
 import type { DedupdView } from "./lazy-layers.ts";
 import { describeSuspect, suspectViews, type SuspectView } from "./suspect-packs.ts";
 
@@ -22,8 +23,13 @@ export interface Readiness {
 export function readinessOf(dedupd: DedupdView | undefined, mountedLayers: number): Readiness {
   const suspects = dedupd ? suspectViews(dedupd.dedupd.suspects, dedupd.packs) : [];
   const reasons = suspects.map(describeSuspect);
+  for (const pack of dedupd?.dedupd.unserved ?? []) reasons.push(describeUnserved(pack));
   if (dedupd === undefined && mountedLayers > 0) {
     reasons.push(`dedupd is away, and ${mountedLayers} lazy layers are mounted: their reads wait`);
   }
   return { ready: reasons.length === 0, reasons, suspects };
+}
+
+function describeUnserved({ packId, reason }: UnservedPack): string {
+  return `lazy pack ${packId} cannot be exposed again, its reads wait or fail: ${reason}`;
 }

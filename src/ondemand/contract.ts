@@ -67,6 +67,12 @@ export interface SuspectPack {
   readonly staleCachedPages: number;
 }
 
+/** A pack that was exposed by the process before, and cannot be exposed again so far. */
+export interface UnservedPack {
+  readonly packId: number;
+  readonly reason: string;
+}
+
 /** How the kernel asks for bytes that are not there. */
 export interface LazyBackend {
   readonly name: BackendName;

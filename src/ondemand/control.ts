@@ -19,7 +19,7 @@
  * @module
  */
 import { z } from "zod";
-import type { BackendName, SuspectPack } from "./contract.ts";
+import type { BackendName, SuspectPack, UnservedPack } from "./contract.ts";
 import { traceBytesMax } from "./trace/format.ts";
 
 /** The longest that a request for events waits for one. */
@@ -176,6 +176,8 @@ export interface DedupdStatus {
   readonly inFlight: number;
   /** Packs from which zeros may have been read. */
   readonly suspects: readonly SuspectPack[];
+  /** Packs whose reads wait until they can be exposed again; absent where there are none. */
+  readonly unserved?: readonly UnservedPack[];
   /** Why nothing is fetched in the background: memory is short, somebody reads; absent if it is. */
   readonly backgroundPaused?: string;
   readonly counters: FillCounters;

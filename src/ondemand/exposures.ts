@@ -3,16 +3,21 @@
  *
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { AppError, describeError } from "../errors.ts";
 import { KeyedMutex } from "../util/keyed-mutex.ts";
 import type { Logger } from "../util/logger.ts";
-import type { LazyBackend } from "./contract.ts";
+import type { LazyBackend, UnservedPack } from "./contract.ts";
 import type { EventLog } from "./event-log.ts";
 import type { Filler } from "./fill/filler.ts";
 import type { FillablePack } from "./fillable-pack.ts";
 import type { PackStore } from "./pack-store.ts";
 import type { PackSyncer } from "./pack-syncer.ts";
 import { failpoint } from "../util/failpoint.ts";
+
+/** Before a pack is exposed again after that failed; doubled up to the limit. */
+const retryDelayMs = 100;
+const retryDelayMsMax = 5_000;
 
 export interface ExposuresOptions {
   readonly store: PackStore;
@@ -29,6 +34,9 @@ export class Exposures {
   readonly #options: ExposuresOptions;
   readonly #locks = new KeyedMutex();
   readonly #paths = new Map<number, string>();
+  /** Why they are not exposed again, though they were when the last process ended. */
+  readonly #unserved = new Map<number, string>();
+  readonly #stop = new AbortController();
 
   constructor(options: ExposuresOptions) {
     this.#options = options;
@@ -36,15 +44,38 @@ export class Exposures {
 
   /** Exposes what was exposed when the last process ended: readers may wait already. */
   async exposeAll(backend: LazyBackend): Promise<void> {
-    const exposed = this.#options.store.exposedBefore().map(async (packId) => {
+    const exposed = this.#options.store.exposedBefore();
+    await Promise.all(exposed.map((packId) => this.#exposeAgain(packId, backend)));
+  }
+
+  /** Tries until it succeeds, or the pack is gone. */
+  async #exposeAgain(packId: number, backend: LazyBackend): Promise<void> {
+    const { store, log } = this.#options;
+    const { signal } = this.#stop;
+    for (let delayMs = retryDelayMs; !signal.aborted && store.isLeft(packId);) {
       try {
         await this.expose(packId, backend);
+        return;
       } catch (error) {
         const reason = describeError(error);
-        this.#options.log.error({ packId, reason }, "a lazy pack cannot be exposed again");
+        const level = this.#unserved.get(packId) === reason ? "debug" : "error";
+        this.#unserved.set(packId, reason);
+        log[level]({ packId, reason }, "a lazy pack cannot be exposed again");
       }
-    });
-    await Promise.all(exposed);
+      await sleep(delayMs, undefined, { signal, ref: false }).catch(() => undefined);
+      delayMs = Math.min(2 * delayMs, retryDelayMsMax);
+    }
+    this.#unserved.delete(packId);
+  }
+
+  /** Packs that may be mounted and cannot be exposed again so far. */
+  unserved(): UnservedPack[] {
+    return [...this.#unserved].map(([packId, reason]) => ({ packId, reason }));
+  }
+
+  /** Ends all attempts. */
+  close(): void {
+    this.#stop.abort();
   }
 
   /** The path to mount; rejects with `not_found`, `data_loss`, or as the backend does. */
@@ -60,6 +91,7 @@ export class Exposures {
       failpoint("expose.marked");
       const path = await backend.expose(pack);
       this.#paths.set(packId, path);
+      this.#unserved.delete(packId);
       this.#options.filler.open(packId);
       this.#options.onExposed(pack, isNew);
       if (pack.isSettled) await backend.complete(pack);
@@ -74,6 +106,7 @@ export class Exposures {
     return this.#locks.run([String(packId)], async () => {
       await this.#letGo(packId, backend);
       this.#options.store.unmark(packId);
+      this.#unserved.delete(packId);
     });
   }
 
@@ -104,7 +137,10 @@ export class Exposures {
       filler.add(pack);
       return pack;
     } catch (error) {
-      if (error instanceof AppError && error.code === "data_loss") this.#noteDamage(packId, error);
+      // Once, however often it is tried.
+      const isNew = !this.#unserved.has(packId);
+      const isDamaged = error instanceof AppError && error.code === "data_loss";
+      if (isDamaged && isNew) this.#noteDamage(packId, error);
       throw error;
     }
   }

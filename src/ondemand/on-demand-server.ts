@@ -179,6 +179,7 @@ export class OnDemandServer implements DedupdControl {
     const { backend, reasons } = await this.#chosen.promise;
     const { queue, policy, counts, usefulness } = this.#engine;
     const traces = this.#starts.status();
+    const unserved = this.#exposures.unserved();
     const paused = policy.hindrance(priority.background);
     return {
       version,
@@ -191,6 +192,7 @@ export class OnDemandServer implements DedupdControl {
       queued: queue.waiting,
       inFlight: queue.inFlight,
       suspects: backend.suspects?.() ?? [],
+      ...(unserved.length > 0 && { unserved }),
       ...(paused !== undefined && { backgroundPaused: paused }),
       counters: counts,
       prefetched: usefulness.figures,
@@ -208,6 +210,7 @@ export class OnDemandServer implements DedupdControl {
    */
   async close(): Promise<void> {
     this.#starts.close();
+    this.#exposures.close();
     await this.#current?.backend.close();
     this.#engine.close();
     this.#events.close();

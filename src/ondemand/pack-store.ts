@@ -106,6 +106,11 @@ export class PackStore {
     return !isKnownComplete(path) && isOpenElsewhere(path);
   }
 
+  /** Marked, and not deleted. */
+  isLeft(packId: number): boolean {
+    return this.isMarked(packId) && this.#isHere(packId);
+  }
+
   isMarked(packId: number): boolean {
     return existsSync(this.#markerOf(packId));
   }

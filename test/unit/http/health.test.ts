@@ -35,6 +35,17 @@ describe("GET /readyz", () => {
     });
   });
 
+  test("says no while a pack cannot be exposed again", async () => {
+    const unserved = [{ packId: 512, reason: "Cannot map it" }];
+    const view = { dedupd: { suspects: [], unserved }, packs: [] } as unknown as DedupdView;
+    const { status, body } = await ask("/readyz", view, 1);
+    expect(status).toBe(503);
+    expect(body).toMatchObject({
+      ready: false,
+      reasons: ["lazy pack 512 cannot be exposed again, its reads wait or fail: Cannot map it"],
+    });
+  });
+
   test("names the containers that may have read zeros", async () => {
     const { status, body } = await ask("/readyz", dedupdWith([suspect]), 1);
     expect(status).toBe(503);

@@ -1,8 +1,10 @@
 /** dedupd against registries that behave and that do not. */
 import { describe, expect, test } from "bun:test";
-import { existsSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { waitUntil } from "../../../scripts/lib/process.ts";
 import type { LazyFormat } from "../../../src/lazy/model.ts";
+import { pieceMapPath } from "../../../src/ondemand/piece-map.ts";
 import { KiB, MiB } from "../../../src/util/bytes.ts";
 import { ClientFixture, LyingServer } from "../../support/lying-registry.ts";
 import {
@@ -65,6 +67,25 @@ describe("OnDemandServer", () => {
     await dedupd.restart();
     expect(dedupd.server.packs()).toEqual([]);
     expect(existsSync(join(dedupd.root, "packs", "512.exposed"))).toBe(false);
+  });
+
+  test("tries to open again what was exposed until it can, and says so meanwhile", async () => {
+    const fixture = makeLazyPack({ sizes });
+    await using registry = new LyingServer(honestly([fixture]));
+    using client = new ClientFixture().withServers(registry);
+    await using dedupd = new TestServer(client.client);
+    const path = writeLazyPack(dedupd.root, 512, fixture);
+    await dedupd.server.start();
+    await dedupd.server.expose(512);
+    const pieces = pieceMapPath(path);
+    renameSync(pieces, `${pieces}.away`);
+    await dedupd.restart();
+    const unserved = async () => (await dedupd.server.status()).unserved ?? [];
+    await waitUntil(async () => (await unserved()).length > 0, "all packs are served");
+    expect(await unserved()).toMatchObject([{ packId: 512 }]);
+    renameSync(`${pieces}.away`, pieces);
+    await waitUntil(async () => (await unserved()).length === 0, "it is not tried again");
+    await dedupd.untilComplete(512);
   });
 
   test("serves the pack that took the number of one it could not be told of", async () => {
