@@ -36,9 +36,8 @@ export async function runDaemon(config: Config, hasUnits: boolean): Promise<void
   started.defer(() => containerd[Symbol.dispose]());
   const supervisor = openSupervisor(config, hasUnits, log);
   started.defer(() => supervisor.close());
-  const node = await openNode(config, log, containerd, supervisor.control, crash);
+  const node = await openNode(config, log, containerd, supervisor, crash);
   started.defer(() => node.close());
-  supervisor.begin();
   const { address } = config;
   const { snapshotter: snapshots } = node;
   const service = new DiffService({

@@ -6,7 +6,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { realtimeNs } from "../ffi/time.ts";
 import { type LazyAdmin, openLazyAdmin } from "./claim/admin.ts";
-import type { DedupdCalls, LazyLayers } from "./claim/lazy-layers.ts";
+import type { LazyLayers } from "./claim/lazy-layers.ts";
 import {
   type LazyParts,
   lazyPacks,
@@ -29,6 +29,7 @@ import type { NodeLayerMounts } from "./mount/layer-mounts.ts";
 import { parseMountInfo, type MountEntry } from "./mount/mountinfo.ts";
 import { checkMountNamespace } from "./mount/namespace-check.ts";
 import { openMounts } from "./node-mounts.ts";
+import type { OpenSupervisor } from "./ondemand/open-supervisor.ts";
 import { openRoot } from "./root.ts";
 import { Snapshotter } from "./snapshot/snapshotter.ts";
 import { effectiveCodec } from "./store/chunk-sink.ts";
@@ -60,18 +61,19 @@ export interface Node {
 
 /**
  * @param blobs containerd, for layers that are read again when their snapshot is committed
- * @param dedupd who brings the content of lazy layers; it may be away
+ * @param supervisor of who brings the content of lazy layers; begins as soon as the root is ours, for
+ *   readers may wait for that, and not for what else is opened here
  * @param onCrash is called when the process cannot be trusted any more
  */
 export async function openNode(
   config: Config,
   log: Logger,
   blobs: BlobReader,
-  dedupd: DedupdCalls,
+  supervisor: OpenSupervisor,
   onCrash: (error: AppError) => void,
 ): Promise<Node> {
   await using opened = new AsyncDisposableStack();
-  const root = await openRoot(config.root);
+  const root = await openRoot(config.root, () => supervisor.begin());
   let layers: NodeLayerStore | undefined;
   // A conversion that was cut off leaves something for the next start to collect.
   opened.defer(() => root.close((layers?.counts.running ?? 0) === 0));
@@ -89,7 +91,7 @@ export async function openNode(
   });
   let promotions: Promotions | undefined;
   const parts: LazyParts = { ...surroundings, ...root };
-  const lazyLayers = openLazyLayers(parts, dedupd, (pack) => promotions?.add(pack));
+  const lazyLayers = openLazyLayers(parts, supervisor.control, (pack) => promotions?.add(pack));
   const mounts = await openMounts(surroundings, lazyLayers);
   let maintenance: Maintenance | undefined;
   const onOutdated = () => maintenance?.compactLater();

@@ -37,10 +37,14 @@ export interface OpenRoot {
 /**
  * Opens the root, makes it where it is missing.
  *
+ * @param onLocked is waited for before the databases are opened, which takes long after a crash
  * @throws AppError `failed_precondition` where another process has it; `data_loss`, with the name
  *   of the file and the remedy, where something is damaged or missing
  */
-export async function openRoot(path: string): Promise<OpenRoot> {
+export async function openRoot(
+  path: string,
+  onLocked: () => Promise<void> = () => Promise.resolve(),
+): Promise<OpenRoot> {
   const paths = storePaths(path);
   const lock = tryLockRoot(paths);
   if (lock === undefined) {
@@ -51,6 +55,7 @@ export async function openRoot(path: string): Promise<OpenRoot> {
   for (const folder of [paths.images, paths.packs, paths.mounts]) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
+  await onLocked();
   const index = openIndex(paths.indexDatabase);
   verifyIndex(index, paths.indexDatabase);
   const metadata = SnapshotMetadata.open(paths.snapshotDatabase);

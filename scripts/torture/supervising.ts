@@ -11,6 +11,6 @@ import { openSupervisor } from "../../src/ondemand/open-supervisor.ts";
 
 const config = loadConfig(process.env);
 const supervisor = openSupervisor(config, false, createLogger(config.log_level));
-supervisor.begin();
+await supervisor.begin();
 
 for (const packId of process.argv.slice(2)) await supervisor.control.expose(Number(packId));

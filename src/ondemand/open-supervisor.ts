@@ -17,10 +17,10 @@ export interface OpenSupervisor {
   /** For all who talk to dedupd. */
   readonly control: SupervisedControl;
   /**
-   * Looks after dedupd if one runs or packs are exposed; it is started at its first use otherwise.
-   * To be called when the root is locked: two of serve must not look after one dedupd.
+   * As `Supervisor.begin`. To be called when the root is locked: two of serve must not look after
+   * one dedupd.
    */
-  begin(): void;
+  begin(): Promise<void>;
   /** Ends dedupd and the keeper if they have nothing to do; else the next serve finds them. */
   close(): Promise<void>;
 }
@@ -61,10 +61,7 @@ export function openSupervisor(config: Config, hasUnits: boolean, log: Logger): 
   });
   return {
     control: new SupervisedControl(sockets.dedupd, supervisor),
-    begin: () => {
-      if (hasExposed()) supervisor.start();
-      else void supervisor.find();
-    },
+    begin: () => supervisor.begin(),
     close: () => supervisor.close(),
   };
 }

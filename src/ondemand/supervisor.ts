@@ -23,6 +23,8 @@ const startTimeoutMs = 20_000;
 const askIntervalMs = 10;
 /** It has only to let go of its files; what it is fetching is asked for again by its successor. */
 const endGraceMs = 5_000;
+/** Whoever starts does not wait longer for what comes before the start of dedupd. */
+const beginTimeoutMs = 1_000;
 /** Before the next start, where the last dedupd lived shorter than that: readers wait meanwhile. */
 const shortLifeMs = 500;
 /** Before the next start where the last one did not come about; doubled up to the limit. */
@@ -57,6 +59,8 @@ export class Supervisor {
   #pid: number | undefined;
   #watching: Promise<void> | undefined;
   #running = Promise.withResolvers<void>();
+  /** It runs, or its start is under way. */
+  readonly #begun = Promise.withResolvers<void>();
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -67,6 +71,22 @@ export class Supervisor {
     if (this.#stop.signal.aborted) return;
     this.#keeper ??= this.#options.openKeeper();
     this.#watching ??= this.#watch();
+  }
+
+  /**
+   * Looks after dedupd if one runs or packs are exposed; it is started at its first use otherwise.
+   * Resolves soon, when the process is there: it then takes over whatever this one does meanwhile.
+   */
+  async begin(): Promise<void> {
+    if (!this.#options.hasExposed()) {
+      void this.find();
+      return;
+    }
+    this.start();
+    await Promise.race([
+      this.#begun.promise,
+      sleep(beginTimeoutMs, undefined, { signal: this.#stop.signal, ref: false }).catch(() => {}),
+    ]);
   }
 
   /** Looks after dedupd only if one runs, as an earlier serve has left it. */
@@ -124,6 +144,7 @@ export class Supervisor {
       try {
         const { pid } = await this.#findOrStart();
         this.#pid = pid;
+        this.#begun.resolve();
         const startMs = performance.now();
         delayMs = 0;
         await this.#mirror();
@@ -135,6 +156,7 @@ export class Supervisor {
         if (performance.now() - startMs < shortLifeMs) await this.#pause(retryDelayMs);
       } catch (error) {
         log.error({ reason: describeError(error) }, "cannot start dedupd");
+        this.#begun.resolve();
         delayMs = Math.min(Math.max(delayMs * 2, retryDelayMs), retryDelayMsMax);
         await this.#pause(delayMs);
       }
@@ -162,6 +184,7 @@ export class Supervisor {
     } else if (this.#pid !== undefined) await this.#untilGone(this.#pid);
     const child = startDedupd(this.#keeper?.mirrored() ?? []);
     this.#pid = child.pid;
+    this.#begun.resolve();
     let hasEnded = false;
     void child.exited.then(() => (hasEnded = true));
     return this.#answer(() => hasEnded);

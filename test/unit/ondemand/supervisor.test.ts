@@ -10,6 +10,31 @@ function events(_after: number, { signal }: { signal?: AbortSignal } = {}): Prom
   });
 }
 
+describe("Supervisor.begin()", () => {
+  test("resolves when dedupd was started, and does not wait until it answers", async () => {
+    const started = Promise.withResolvers<void>();
+    const supervisor = new Supervisor({
+      control: {
+        status: () => Promise.reject(new Error("Nobody answers")),
+        events,
+        packs: async () => [],
+      },
+      generation: "",
+      startDedupd: () => {
+        started.resolve();
+        return { pid: 2 ** 30, exited: Promise.withResolvers<void>().promise };
+      },
+      openKeeper: () => undefined,
+      endKeeper: async () => undefined,
+      hasExposed: () => true,
+      log: createLogger("silent"),
+    });
+    await supervisor.begin();
+    expect(Bun.peek.status(started.promise)).toBe("fulfilled");
+    await supervisor.close();
+  });
+});
+
 describe("Supervisor.close()", () => {
   test.each([
     [true, false],
