@@ -4,18 +4,18 @@
  *
  * @module
  */
+import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { writeReply } from "../../../ffi/fuse.ts";
 import { statOf } from "../../../ffi/status.ts";
 import { AppError } from "../../errors.ts";
 import { FuseServers } from "../../fuse-servers.ts";
 import { exposedPacks } from "../../store/exposed-packs.ts";
-import { type StorePaths, storePaths } from "../../store/paths.ts";
+import { packPath, type StorePaths, storePaths } from "../../store/paths.ts";
 import type { BackendOptions } from "../backends.ts";
 import type { LazyBackend, LazyPack } from "../contract.ts";
 import { closeChannel, type FuseChannel, openChannel } from "./channel.ts";
-import { encodeInvalidateEntry, encodeInvalidateInode } from "./notifications.ts";
+import { encodeInvalidateEntry, encodeInvalidateInode, notify } from "./notifications.ts";
 import { nameOfPack, nodeOfPack } from "./nodes.ts";
 import { PackTable } from "./pack-table.ts";
 import { rootNode } from "./protocol.ts";
@@ -25,8 +25,8 @@ import type { PassedRequest } from "./server.ts";
 import { WaitingReads } from "./waiting-reads.ts";
 
 /**
- * As `OpenBackend`. Reads of packs that a process before this one had exposed wait until they are
- * exposed again.
+ * As `OpenBackend`. Who opens or reads packs that a process before this one had exposed waits until
+ * they are exposed again.
  */
 export async function openFuseBackend(options: BackendOptions): Promise<LazyBackend> {
   return new FuseBackend(options, await openChannel(options.root, options.keeper));
@@ -55,6 +55,8 @@ class FuseBackend implements LazyBackend {
   constructor({ root, demand, log, threads, onCrash }: BackendOptions, channel: FuseChannel) {
     this.#channel = channel;
     this.#paths = storePaths(root);
+    for (const packId of exposedPacks(this.#paths))
+      if (existsSync(packPath(this.#paths, packId))) this.#packs.expect(packId);
     const replies = new ReplyWriter(channel.fd);
     this.#waiting = new WaitingReads({ replies, packs: this.#packs, demand, log });
     this.#servers = new FuseServers({
@@ -94,15 +96,17 @@ class FuseBackend implements LazyBackend {
   }
 
   async withdraw(packId: number): Promise<void> {
-    if (!this.#packs.has(packId)) return;
-    await this.#packs.withdraw(packId);
+    this.#packs.forget(packId);
+    const wasExposed = this.#packs.has(packId);
+    if (wasExposed) await this.#packs.withdraw(packId);
     this.#waiting.withdrawn(packId);
+    if (!wasExposed) return;
     const { fd } = this.#channel;
     for (const notification of [
       encodeInvalidateEntry(rootNode, nameOfPack(packId)),
       encodeInvalidateInode(nodeOfPack(packId)),
     ])
-      writeReply(fd, notification, notification.length);
+      await notify(fd, notification);
   }
 
   takeReads(): Iterable<PieceRead> {
@@ -120,6 +124,7 @@ class FuseBackend implements LazyBackend {
 
   #serve(request: PassedRequest): void {
     if (request.kind === "read") void this.#waiting.read(request);
+    else if (request.kind === "question") void this.#waiting.question(request);
     else this.#waiting.interrupt(request);
   }
 }

@@ -3,7 +3,26 @@
  *
  * @module
  */
+import { write } from "node:fs";
+import { promisify } from "node:util";
 import { invalidateEntryOut, invalidateInodeOut, notifyCode, outHeader } from "./protocol.ts";
+
+const writeFile = promisify(write);
+/** Nothing it is about, or nobody to hear it. */
+const passedCodes: ReadonlySet<unknown> = new Set(["ENOENT", "ENODEV", "ENOTCONN", "ECONNABORTED"]);
+
+/**
+ * Tells the kernel, from another thread: it waits for the lock of the directory, which it holds
+ * itself for each name that it asks for (fs/fuse/dir.c, fuse_reverse_inval_entry), and the answer
+ * may be up to this thread.
+ */
+export async function notify(channel: number, bytes: Uint8Array): Promise<void> {
+  try {
+    await writeFile(channel, bytes, 0, bytes.length, null);
+  } catch (error) {
+    if (!passedCodes.has((error as NodeJS.ErrnoException).code)) throw error;
+  }
+}
 
 /** A notification has a code in the place of the error, and answers nothing. */
 function encodeNotification(code: number, ...parts: readonly Uint8Array[]): Uint8Array {

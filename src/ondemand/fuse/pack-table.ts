@@ -38,11 +38,12 @@ function columnsOf(shared: SharedTable) {
     epoch: narrow(2),
     file: narrow(3),
     generation: narrow(4),
+    expected: narrow(5),
   };
 }
 
 const wideCount = 5;
-const narrowCount = 5;
+const narrowCount = 6;
 
 export type SharedTable = SharedArrayBuffer;
 
@@ -109,6 +110,21 @@ export class PackTable {
     return Atomics.load(this.#columns.state, packId) !== packState.absent;
   }
 
+  /** The process before had it exposed: until it is again, the kernel is not told that it is not. */
+  expect(packId: number): void {
+    if (packId < rowsCount) Atomics.store(this.#columns.expected, packId, 1);
+  }
+
+  /** To be asked before `enter`: then one of the two says yes, also of what is exposed just now. */
+  isExpected(packId: number): boolean {
+    return packId < rowsCount && Atomics.load(this.#columns.expected, packId) === 1;
+  }
+
+  /** It is not to be exposed again. */
+  forget(packId: number): void {
+    if (packId < rowsCount) Atomics.store(this.#columns.expected, packId, 0);
+  }
+
   /** Ascending. */
   *ids(): Generator<number> {
     for (let packId = 1; packId < rowsCount; packId++) if (this.has(packId)) yield packId;
@@ -132,6 +148,7 @@ export class PackTable {
     columns.haveAddress[packId] = have.address;
     columns.haveBytes[packId] = have.lengthBytes;
     Atomics.store(columns.state, packId, packState.exposed);
+    this.forget(packId);
   }
 
   markComplete(packId: number): void {

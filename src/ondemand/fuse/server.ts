@@ -18,15 +18,9 @@ import {
   unansweredOpcodes,
 } from "./requests.ts";
 import { readBytesMax } from "./handshake.ts";
-import {
-  encodeAttributes,
-  encodeDirectory,
-  encodeEntry,
-  encodeOpen,
-  encodeOpenDirectory,
-  encodeStatFs,
-} from "./replies.ts";
-import { entriesFrom, factsOf, packOfName, packOfNode, rootFacts } from "./nodes.ts";
+import { encodeAttributes, encodeDirectory, encodeOpenDirectory, encodeStatFs } from "./replies.ts";
+import { entriesFrom, packOfName, packOfNode, rootFacts } from "./nodes.ts";
+import { answerOfPack, type PackOpcode } from "./pack-answers.ts";
 import { type PackRow, PackTable, type SharedTable } from "./pack-table.ts";
 import { PackViews } from "./pack-view.ts";
 import { opcode, rootNode } from "./protocol.ts";
@@ -51,7 +45,16 @@ export interface PassedInterrupt {
   readonly interrupted: bigint;
 }
 
-export type PassedRequest = PassedRead | PassedInterrupt;
+/** What a pack is like that is not exposed again yet. */
+export interface PassedQuestion {
+  readonly kind: "question";
+  readonly opcode: PackOpcode;
+  readonly unique: bigint;
+  readonly packId: number;
+  readonly pid: number;
+}
+
+export type PassedRequest = PassedRead | PassedInterrupt | PassedQuestion;
 
 export interface ServerOptions {
   readonly channel: number;
@@ -115,19 +118,20 @@ export class FuseServer {
   }
 
   /** Everything that is never waited for. */
-  #answer({ opcode: asked, unique, node }: RequestHead, lengthBytes: number): void {
+  #answer(head: RequestHead, lengthBytes: number): void {
+    const { opcode: asked, unique, node } = head;
     switch (asked) {
       case opcode.lookup: {
         const name = decodeName(this.#request, lengthBytes);
-        this.#answerOfPack(unique, packOfName(name) ?? 0, (row) => encodeEntry(factsOf(row)));
+        this.#answerOfPack(head, opcode.lookup, packOfName(name) ?? 0);
         break;
       }
       case opcode.getAttributes:
         if (node === rootNode) this.#replies.send(unique, encodeAttributes(rootFacts));
-        else this.#answerOfPack(unique, packOfNode(node), (row) => encodeAttributes(factsOf(row)));
+        else this.#answerOfPack(head, opcode.getAttributes, packOfNode(node));
         break;
       case opcode.open:
-        this.#answerOfPack(unique, packOfNode(node), encodeOpen);
+        this.#answerOfPack(head, opcode.open, packOfNode(node));
         break;
       case opcode.openDirectory:
         this.#replies.send(unique, encodeOpenDirectory());
@@ -151,10 +155,12 @@ export class FuseServer {
     }
   }
 
-  #answerOfPack(unique: bigint, packId: number, encode: (row: PackRow) => Uint8Array): void {
-    const payload = this.#withPack(packId, encode);
-    if (payload === undefined) this.#replies.fail(unique, errnoNumber.noEntry);
-    else this.#replies.send(unique, payload);
+  #answerOfPack({ unique, pid }: RequestHead, asked: PackOpcode, packId: number): void {
+    const isExpected = this.#packs.isExpected(packId);
+    const payload = this.#withPack(packId, (row) => answerOfPack(asked, row));
+    if (payload !== undefined) this.#replies.send(unique, payload);
+    else if (isExpected) this.#pass({ kind: "question", opcode: asked, unique, packId, pid });
+    else this.#replies.fail(unique, errnoNumber.noEntry);
   }
 
   #withPack<T>(packId: number, use: (row: PackRow) => T): T | undefined {

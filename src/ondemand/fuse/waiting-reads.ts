@@ -1,5 +1,5 @@
 /**
- * Reads of what is not there yet. Each is answered exactly once: with data, with an error, or with
+ * Reads of what is not there yet, and questions about packs that are to be exposed again. Each is answered exactly once: with data, with an error, or with
  * EINTR when whoever waits is being killed. Being taken out of the map is what entitles to answer.
  *
  * @module
@@ -9,9 +9,10 @@ import { AppError, describeError } from "../../errors.ts";
 import type { Logger } from "../../util/logger.ts";
 import type { Demand } from "../contract.ts";
 import { isDying } from "./dying.ts";
+import { answerOfPack } from "./pack-answers.ts";
 import type { PackTable } from "./pack-table.ts";
 import type { ReplyWriter } from "./reply-writer.ts";
-import type { PassedInterrupt, PassedRead } from "./server.ts";
+import type { PassedInterrupt, PassedQuestion, PassedRead } from "./server.ts";
 import { failpoint, hasFault } from "../../util/failpoint.ts";
 
 /** How often it is asked whether a reader with a harmless signal was killed since. */
@@ -24,15 +25,15 @@ const dyingIntervalMs = 100;
 const exposeTimeoutMs = 30_000;
 
 export interface WaitingReadsOptions {
-  readonly replies: Pick<ReplyWriter, "fail" | "sendContent">;
-  readonly packs: Pick<PackTable, "has" | "enter" | "leave">;
+  readonly replies: Pick<ReplyWriter, "fail" | "send" | "sendContent">;
+  readonly packs: Pick<PackTable, "has" | "isExpected" | "enter" | "leave">;
   readonly demand: Demand;
   readonly log: Logger;
 }
 
 export class WaitingReads {
   readonly #options: WaitingReadsOptions;
-  readonly #waiting = new Map<bigint, PassedRead>();
+  readonly #waiting = new Map<bigint, PassedRead | PassedQuestion>();
   /** Reads whose reader got a signal that does not end it, so far. */
   readonly #signalled = new Set<bigint>();
   /** Resolved when the pack is exposed. */
@@ -65,6 +66,25 @@ export class WaitingReads {
     }
   }
 
+  /** Answers when the pack is exposed again, or will not be: then there is no such file. */
+  async question(question: PassedQuestion): Promise<void> {
+    const { unique, packId, opcode } = question;
+    const { packs, replies } = this.#options;
+    this.#waiting.set(unique, question);
+    if (packs.isExpected(packId)) await this.#whenExposed(packId);
+    if (!this.#take(unique)) return;
+    const row = packs.enter(packId);
+    if (row === undefined) {
+      replies.fail(unique, errnoNumber.noEntry);
+      return;
+    }
+    try {
+      replies.send(unique, answerOfPack(opcode, row));
+    } finally {
+      packs.leave(packId);
+    }
+  }
+
   /** A reader got a signal. */
   interrupt({ unique, interrupted }: PassedInterrupt): void {
     const read = this.#waiting.get(interrupted);
@@ -85,8 +105,9 @@ export class WaitingReads {
 
   /** The pack is gone: who reads of it gets an error. */
   withdrawn(packId: number): void {
-    for (const read of this.#waiting.values())
-      if (read.packId === packId) this.#fail(read.unique, errnoNumber.inputOutput);
+    const { inputOutput, noEntry } = errnoNumber;
+    for (const { kind, unique, packId: asked } of this.#waiting.values())
+      if (asked === packId) this.#fail(unique, kind === "read" ? inputOutput : noEntry);
   }
 
   /** Leaves all reads to the process that takes over, or to the end of the channel. */

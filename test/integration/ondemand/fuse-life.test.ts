@@ -1,16 +1,23 @@
 /** The mount of the FUSE backend, from one process to the next. */
 import { expect, test } from "bun:test";
 import { symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { waitUntil } from "../../../scripts/lib/process.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 import { createLogger } from "../../../src/log.ts";
 import { openFuseBackend } from "../../../src/ondemand/fuse/backend.ts";
 import { shutdownKeeper } from "../../../src/ondemand/keeper-connection.ts";
 import { exposedMarkerPath } from "../../../src/store/paths.ts";
-import { BackendFixture } from "../../support/ondemand/backend-fixture.ts";
+import { BackendFixture, run } from "../../support/ondemand/backend-fixture.ts";
 import { OwnKeeper } from "../../support/ondemand/own-keeper.ts";
 import { type ServingProcess, startServing } from "../../support/ondemand/serving.ts";
 import { testPackId } from "../../support/ondemand/test-layer.ts";
+
+/** proc_pid_stat(5): its name and whether it waits; empty where it is gone. */
+function stateOf(pid: number): Promise<string> {
+  return readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
+}
 
 /** Keeps the channel, and the mark on the disk, from one backend to the next. */
 class Life implements AsyncDisposable {
@@ -52,6 +59,25 @@ test("a FUSE mount stays when it is closed before its packs are exposed again", 
   await last.expose(fixture.layer.pack);
   expect(await fixture.read("small", "inOrder").report).toEqual(fixture.allRightOf("small"));
   await last.close();
+});
+
+test("who opens a pack right after a takeover waits until it is exposed again", async () => {
+  await using life = new Life();
+  const { fixture } = life;
+  const first = await life.open();
+  const path = await first.expose(fixture.layer.pack);
+  await first.close();
+  const second = await life.open();
+  // Processes of their own: what waits in this one could be what the threads wait for.
+  await run("stat", "--file-system", dirname(path));
+  await using opening = Bun.spawn(["head", "--bytes=1", path], {
+    stdout: "ignore",
+    stderr: "ignore",
+  });
+  await waitUntil(async () => /\(head\) S|^$/.test(await stateOf(opening.pid)), "nobody waits");
+  expect(await second.expose(fixture.layer.pack)).toBe(path);
+  expect(await opening.exited).toBe(0);
+  await second.close();
 });
 
 test("openFuseBackend() takes over the mount of a root that is a link", async () => {

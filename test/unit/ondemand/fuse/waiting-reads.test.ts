@@ -3,7 +3,8 @@ import { AppError } from "../../../../src/errors.ts";
 import { createLogger } from "../../../../src/log.ts";
 import type { ReadRequest } from "../../../../src/ondemand/contract.ts";
 import type { PackRow } from "../../../../src/ondemand/fuse/pack-table.ts";
-import type { PassedRead } from "../../../../src/ondemand/fuse/server.ts";
+import { opcode } from "../../../../src/ondemand/fuse/protocol.ts";
+import type { PassedQuestion, PassedRead } from "../../../../src/ondemand/fuse/server.ts";
 import { WaitingReads } from "../../../../src/ondemand/fuse/waiting-reads.ts";
 
 const nowhere = { address: 0, lengthBytes: 0 };
@@ -18,11 +19,12 @@ const row: PackRow = {
   have: nowhere,
 };
 
-const [eio, eintr, eagain] = [5, 4, 11];
+const [enoent, eio, eintr, eagain] = [2, 5, 4, 11];
 /** A process that is gone has a number that no process can have. */
 const gonePid = 2 ** 30;
 
 let isExposed: boolean;
+let isExpected: boolean;
 /** Of content, by the kernel. */
 let refusal: Error | undefined;
 let answers: unknown[];
@@ -31,12 +33,14 @@ let reads: WaitingReads;
 
 beforeEach(() => {
   isExposed = true;
+  isExpected = false;
   refusal = undefined;
   answers = [];
   demands = [];
   reads = new WaitingReads({
     replies: {
       fail: (unique, errno) => answers.push([unique, errno]) > 0,
+      send: (unique) => answers.push([unique]) > 0,
       sendContent: (unique, _file, offset, length) => {
         if (refusal !== undefined) throw refusal;
         return answers.push([unique, offset, length]) > 0;
@@ -44,6 +48,7 @@ beforeEach(() => {
     },
     packs: {
       has: () => isExposed,
+      isExpected: () => isExpected,
       enter: () => (isExposed ? row : undefined),
       leave: () => undefined,
     },
@@ -59,6 +64,10 @@ beforeEach(() => {
 function readOf(unique: bigint, options: Partial<PassedRead> = {}): PassedRead {
   const place = { packId: 512, offsetBytes: 100, lengthBytes: 50, pid: process.pid };
   return { kind: "read", unique, ...place, ...options };
+}
+
+function questionOf(unique: bigint, pid = process.pid): PassedQuestion {
+  return { kind: "question", opcode: opcode.lookup, unique, packId: 512, pid };
 }
 
 const interruptOf = (interrupted: bigint) =>
@@ -181,5 +190,37 @@ describe("WaitingReads", () => {
     demands[0]!.resolve();
     await reading;
     expect(answers).toEqual([]);
+  });
+
+  describe("asked about a pack", () => {
+    beforeEach(() => {
+      [isExposed, isExpected] = [false, true];
+    });
+
+    test("that is to be exposed again, answers when it is", async () => {
+      const asking = reads.question(questionOf(2n));
+      expect(answers).toEqual([]);
+      [isExposed, isExpected] = [true, false];
+      reads.exposed(512);
+      await asking;
+      expect(answers).toEqual([[2n]]);
+    });
+
+    test("that nobody exposes any more, knows no such file", async () => {
+      void reads.question(questionOf(2n));
+      isExpected = false;
+      reads.withdrawn(512);
+      await reads.question(questionOf(4n));
+      expect(answers).toEqual([
+        [2n, enoent],
+        [4n, enoent],
+      ]);
+    });
+
+    test("by somebody who is being killed, does not keep them waiting", () => {
+      void reads.question(questionOf(2n, gonePid));
+      reads.interrupt(interruptOf(2n));
+      expect(answers).toEqual([[2n, eintr]]);
+    });
   });
 });
