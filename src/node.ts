@@ -61,7 +61,7 @@ export interface Node {
 
 /**
  * @param blobs containerd, for layers that are read again when their snapshot is committed
- * @param supervisor of who brings the content of lazy layers; begins as soon as the root is ours, for
+ * @param supervisor of who brings the content of lazy layers; begins as soon as the root is ours:
  *   readers may wait for that, and not for what else is opened here
  * @param onCrash is called when the process cannot be trusted any more
  */

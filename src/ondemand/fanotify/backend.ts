@@ -84,12 +84,12 @@ class FanotifyBackend implements LazyBackend {
     });
   }
 
+  /** Also of a pack that has all, until that is on disk: it may be lost before (`complete`). */
   async expose(pack: LazyPack): Promise<string> {
-    const { packId, path, file, presence } = pack;
+    const { packId, path, file } = pack;
     if (this.#packs.has(packId)) return path;
     const inode = inodeOf(file);
-    if (presence.isComplete) unwatchFile(this.#group.fd, path);
-    else await this.#watch(pack, inode);
+    await this.#watch(pack, inode);
     this.#held.exposed(inode, pack);
     return path;
   }

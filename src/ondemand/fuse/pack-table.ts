@@ -110,7 +110,7 @@ export class PackTable {
     return Atomics.load(this.#columns.state, packId) !== packState.absent;
   }
 
-  /** The process before had it exposed: until it is again, the kernel is not told that it is not. */
+  /** The process before had it exposed: until it is again, nobody is told that it is not. */
   expect(packId: number): void {
     if (packId < rowsCount) Atomics.store(this.#columns.expected, packId, 1);
   }

@@ -1,6 +1,7 @@
 /**
- * Reads of what is not there yet, and questions about packs that are to be exposed again. Each is answered exactly once: with data, with an error, or with
- * EINTR when whoever waits is being killed. Being taken out of the map is what entitles to answer.
+ * Reads of what is not there yet, and questions about packs that are to be exposed again. Each is
+ * answered exactly once: with what was asked for, with an error, or with EINTR when whoever waits
+ * is being killed. Being taken out of the map is what entitles to answer.
  *
  * @module
  */

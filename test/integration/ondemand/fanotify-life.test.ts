@@ -185,6 +185,17 @@ describe("a pack that cannot be exposed again", () => {
 });
 
 describe("a complete pack", () => {
+  test("is watched until its content is on disk", async () => {
+    fixture.source.fill();
+    const backend = await openBackend();
+    await backend.expose(fixture.layer.pack);
+    const group = (await keeper.adopt())!;
+    expect([...watchedInodes(group)]).toEqual([statSync(fixture.layer.pack.path).ino]);
+    await backend.complete(fixture.layer.pack);
+    expect([...watchedInodes(group)]).toEqual([]);
+    close(group);
+  });
+
   test("is read without an event, through the mount of before", async () => {
     const group = await openGroup({ root: fixture.root, keeper, log });
     const { path } = fixture.layer.pack;
