@@ -13,6 +13,7 @@ import { ContentFolder, descriptorOf, DiffClient } from "../support/diff-client.
 import { directory, file } from "../support/image/layer.ts";
 import { sha256 } from "../support/image/oci.ts";
 import { writeTar } from "../support/image/tar.ts";
+import { KillDelay, roundsOf } from "../support/kill-delay.ts";
 import { Picker } from "../support/picker.ts";
 import { randomBytes } from "../support/random.ts";
 import { type Files, fileDifferences } from "../support/snapshot-files.ts";
@@ -20,7 +21,7 @@ import { Kind, SnapshotsClient } from "../support/snapshots-client.ts";
 
 const kills = 100;
 const seed = process.env["DEDUP_SEED"] ?? String(Date.now());
-/** Most of Apply is over after this time; so are Commit and what it leaves to the background. */
+/** Kills fall into this time after the start of a pull at first. */
 const killDelayMsMax = 60;
 
 interface Layer {
@@ -38,6 +39,7 @@ type Progress = "nothing" | "prepared" | "applied" | "committed";
 
 class Adversary {
   readonly #picker = new Picker(seed);
+  readonly #delay = new KillDelay(this.#picker, killDelayMsMax);
   readonly #committed = new Map<string, Layer>();
   readonly #daemon: TestDaemon;
   readonly #content: ContentFolder;
@@ -55,10 +57,11 @@ class Adversary {
   /** One pull under fire, the restart, and the look at what came of it. */
   async round(): Promise<Progress> {
     const layer = this.#newLayer();
-    let progress: Progress = "nothing";
+    let progress = "nothing" as Progress;
     const work = this.#pull(layer, (reached) => (progress = reached)).catch(() => undefined);
-    await Promise.race([work, Bun.sleep(this.#picker.integer(killDelayMsMax))]);
+    await Promise.race([work, Bun.sleep(this.#delay.pickMs())]);
     const reached = progress;
+    this.#delay.learn(reached !== "committed");
     await this.#daemon.kill();
     await work;
     this.disconnect();
@@ -143,14 +146,14 @@ class Adversary {
 }
 
 describe("Apply", () => {
-  test(`survives ${kills} kills without losing or leaking anything (seed ${seed})`, async () => {
+  test(`survives up to ${kills} kills, losing and leaking nothing (seed ${seed})`, async () => {
     using folder = scratchFolder("crash");
     const containerd = { address: join(folder.path, "none.sock"), root: join(folder.path, "c") };
     const options = { chunkSizeBytes: 65_536, containerd };
     await using daemon = await TestDaemon.start(join(folder.path, "d"), options);
     const adversary = new Adversary(daemon, new ContentFolder(containerd.root));
     const reached = new Map<Progress, number>();
-    for (let round = 1; round <= kills; round++) {
+    for (const round of roundsOf(kills)) {
       const progress = await adversary.round();
       reached.set(progress, (reached.get(progress) ?? 0) + 1);
       if (round % 10 > 0) continue;
@@ -168,5 +171,5 @@ describe("Apply", () => {
     await daemon.stop();
     expect(await daemon.cli("check", "--data")).toBe("no problems found\n");
     expect(daemon.leftovers()).toEqual([]);
-  }, 300_000);
+  }, 480_000);
 });

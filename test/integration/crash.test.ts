@@ -11,6 +11,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { TestDaemon } from "../support/daemon.ts";
+import { KillDelay, roundsOf } from "../support/kill-delay.ts";
 import { ownFolderOf } from "../support/mounted.ts";
 import { Picker } from "../support/picker.ts";
 import { randomBytes } from "../support/random.ts";
@@ -19,7 +20,7 @@ import { Kind, SnapshotsClient } from "../support/snapshots-client.ts";
 
 const kills = 100;
 const seed = process.env["DEDUP_SEED"] ?? String(Date.now());
-/** Kills fall into this time after the start of an operation; most of its steps are shorter. */
+/** Kills fall into this time after the start of an operation at first. */
 const killDelayMsMax = 30;
 
 interface Committed {
@@ -42,6 +43,7 @@ class Adversary {
   /** How many operations ended how: without both kinds the test would show nothing. */
   readonly outcomes = new Map<string, number>();
   readonly #picker = new Picker(seed);
+  readonly #delay = new KillDelay(this.#picker, killDelayMsMax);
   readonly #committed = new Map<string, Committed>();
   readonly #daemon: TestDaemon;
   #client: SnapshotsClient;
@@ -54,11 +56,11 @@ class Adversary {
 
   /** One operation under fire, the restart, and the look at what came of it. */
   async round(): Promise<void> {
-    const delayMs = this.#picker.integer(killDelayMsMax);
     const doomed: { operation?: Operation; isAcknowledged: boolean } = { isAcknowledged: false };
     const work = this.#operate(doomed).catch(ignoreLostCall);
-    await Promise.race([work, Bun.sleep(delayMs)]);
+    await Promise.race([work, Bun.sleep(this.#delay.pickMs())]);
     const wasAcknowledged = doomed.isAcknowledged;
+    this.#delay.learn(!wasAcknowledged);
     const outcome = wasAcknowledged ? "acknowledged" : "cut off";
     this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
     await this.#daemon.kill();
@@ -145,11 +147,11 @@ function ignoreLostCall(error: unknown): void {
 }
 
 describe("the daemon", () => {
-  test(`survives ${kills} kills without losing or leaking anything (seed ${seed})`, async () => {
+  test(`survives up to ${kills} kills, losing and leaking nothing (seed ${seed})`, async () => {
     using folder = scratchFolder("crash");
     await using daemon = await TestDaemon.start(folder.path, { chunkSizeBytes: 65_536 });
     const adversary = new Adversary(daemon);
-    for (let round = 1; round <= kills; round++) {
+    for (const round of roundsOf(kills)) {
       await adversary.round();
       if (round % 10 > 0) continue;
       await adversary.verifyAll();
@@ -165,5 +167,5 @@ describe("the daemon", () => {
     await daemon.stop();
     expect(await daemon.cli("check", "--data")).toBe("no problems found\n");
     expect(daemon.leftovers()).toEqual([]);
-  }, 300_000);
+  }, 480_000);
 });

@@ -14,6 +14,7 @@ import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { GiB } from "../../src/util/bytes.ts";
 import { TestDaemon } from "../support/daemon.ts";
 import { ownFolderOf } from "../support/mounted.ts";
+import { KillDelay, roundsOf } from "../support/kill-delay.ts";
 import { Picker } from "../support/picker.ts";
 import { randomBytes } from "../support/random.ts";
 import { fileDifferences, type Files } from "../support/snapshot-files.ts";
@@ -22,7 +23,7 @@ import { manyDense, text } from "../support/store-files.ts";
 
 const kills = 60;
 const seed = process.env["DEDUP_SEED"] ?? String(Date.now());
-/** Rewriting all layers takes longer than that. */
+/** Kills fall into this time after the rewriting began at first; all layers take longer. */
 const killDelayMsMax = 250;
 const settings = ["none", "zstd", "deflate"] as const;
 const layersMax = 6;
@@ -31,6 +32,7 @@ class Adversary {
   /** How often a layer was rewritten before the kill: without any the test would show nothing. */
   moves = 0;
   readonly #picker = new Picker(seed);
+  readonly #delay = new KillDelay(this.#picker, killDelayMsMax);
   readonly #committed = new Map<string, Files>();
   readonly #daemon: TestDaemon;
   #number = 0;
@@ -43,9 +45,11 @@ class Adversary {
     await this.#change();
     const before = this.#images();
     await this.#daemon.cli("recompress");
-    await Bun.sleep(this.#picker.integer(killDelayMsMax));
+    await Bun.sleep(this.#delay.pickMs());
     await this.#daemon.kill();
-    if (this.#images().some((name) => !before.includes(name))) this.moves += 1;
+    const hasMoved = this.#images().some((name) => !before.includes(name));
+    this.#delay.learn(!hasMoved);
+    if (hasMoved) this.moves += 1;
     this.configure(this.#picker.oneOf(settings) ?? "zstd");
     await this.#daemon.start();
   }
@@ -105,11 +109,11 @@ async function expectSound(daemon: TestDaemon): Promise<void> {
 }
 
 describe("a daemon that rewrites layers", () => {
-  test(`survives ${kills} kills without losing or leaking anything (seed ${seed})`, async () => {
+  test(`survives up to ${kills} kills, losing and leaking nothing (seed ${seed})`, async () => {
     using folder = scratchFolder("rewrite-crash");
     await using daemon = await TestDaemon.start(folder.path, { compression: "none" });
     const adversary = new Adversary(daemon);
-    for (let round = 1; round <= kills; round++) {
+    for (const round of roundsOf(kills)) {
       await adversary.round();
       if (round % 6 > 0) continue;
       await adversary.verifyAll();
@@ -129,5 +133,5 @@ describe("a daemon that rewrites layers", () => {
     await daemon.stop();
     expect(await daemon.cli("check", "--data")).toBe("no problems found\n");
     expect(daemon.leftovers()).toEqual([]);
-  }, 300_000);
+  }, 480_000);
 });
