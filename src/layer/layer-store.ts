@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { AppError } from "../errors.ts";
+import { AppError, describeError } from "../errors.ts";
 import type {
   AppliedBlob,
   BlobLayer,
@@ -86,7 +86,7 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
       build: (blob, signal) => this.#buildEarly(blob, signal),
       end: (layerId, isUsed) => {
         this.settle(layerId);
-        if (!isUsed) void this.release([layerId]);
+        if (!isUsed) this.#releaseUnused(layerId);
       },
       log: options.log,
     });
@@ -245,6 +245,13 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
 
   release(layerIds: readonly number[]): Promise<void> {
     return this.#deleter.release(layerIds);
+  }
+
+  /** A failure is nobody's: the next start finds the layer. */
+  #releaseUnused(layerId: number): void {
+    this.release([layerId]).catch((error: unknown) => {
+      this.#options.log.warn({ layerId, reason: describeError(error) }, "cannot delete a layer");
+    });
   }
 
   /** Deletes what can be deleted by now; the rest the next start finds. */

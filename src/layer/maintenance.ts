@@ -165,7 +165,7 @@ export class Maintenance {
 
   /** Never rejects. */
   async #run(task: MaintenanceTask): Promise<void> {
-    const { log, memory } = this.#options;
+    const { log } = this.#options;
     if (task === "compact") this.#isCompactionDue = false;
     try {
       if (task === "compact") await this.#condemn();
@@ -176,7 +176,18 @@ export class Maintenance {
       this.#progress[task].problem = describeError(error);
       log.warn({ task, reason: describeError(error) }, "work in the background ends early");
     }
-    if (task === "recompress") memory.isWanted = false;
+    if (task === "recompress") this.#forgetWish();
+  }
+
+  #forgetWish(): void {
+    const { log, memory } = this.#options;
+    try {
+      memory.isWanted = false;
+    } catch (error) {
+      // What is still wanted would begin again at once, and without end; the next start does.
+      this.#isClosed = true;
+      log.error({ reason: describeError(error) }, "no work in the background until the next start");
+    }
   }
 
   async #condemn(): Promise<void> {

@@ -17,6 +17,8 @@ class FakeNode {
   /** How often bundles were looked at. */
   compactions = 0;
   readonly memory = { isWanted: false };
+  isWanted = false;
+  readonly log = new RecordingLog();
   /** What rewriting waits for. */
   gate: Promise<unknown> = Promise.resolve();
   readonly maintenance: Maintenance;
@@ -40,7 +42,7 @@ class FakeNode {
       hasStale: () => this.outdated.size > 0,
       compactionDelayMs,
       memory: this.memory,
-      log: new RecordingLog(),
+      log: this.log,
     });
   }
 
@@ -76,6 +78,23 @@ describe("Maintenance", () => {
     const { recompress, wanted } = node.maintenance.status();
     expect(recompress).toMatchObject({ layers_done: 3, layers_left: 0, written_bytes: 21 });
     expect(wanted).toBe(false);
+  });
+
+  test("ends where its end cannot be noted, for it would begin again without end", async () => {
+    const node = new FakeNode();
+    node.outdated.add(1);
+    Object.defineProperty(node.memory, "isWanted", {
+      get: () => node.isWanted,
+      set: (isWanted: boolean) => {
+        if (!isWanted) throw new AppError("data_loss", 'Cannot sync "snapshots.db-wal"');
+        node.isWanted = true;
+      },
+    });
+    node.maintenance.recompress();
+    await node.ended();
+    expect(node.rewritten).toEqual([1]);
+    expect(node.maintenance.status()).toMatchObject({ running: null, wanted: true });
+    expect(node.log.messages("error")).toEqual(["no work in the background until the next start"]);
   });
 
   test("leaves a layer that fails as it is, and goes on with the others", async () => {
