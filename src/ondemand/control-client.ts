@@ -108,6 +108,8 @@ export class ControlClient {
     try {
       const response = await fetch(`http://dedupd${path}`, {
         unix: this.#socketPath,
+        // A kept connection would be that of a dedupd that has stopped since, and hinder its stop.
+        keepalive: false,
         method,
         signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
         ...(body !== undefined && {
