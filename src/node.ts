@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { realtimeNs } from "../ffi/time.ts";
 import { type LazyAdmin, openLazyAdmin } from "./claim/admin.ts";
 import type { LazyLayers } from "./claim/lazy-layers.ts";
@@ -31,6 +31,7 @@ import { checkMountNamespace } from "./mount/namespace-check.ts";
 import { openMounts } from "./node-mounts.ts";
 import type { OpenSupervisor } from "./ondemand/open-supervisor.ts";
 import { openRoot } from "./root.ts";
+import { logBytesMax } from "./snapshot/metadata.ts";
 import { Snapshotter } from "./snapshot/snapshotter.ts";
 import { effectiveCodec } from "./store/chunk-sink.ts";
 import { allLayerIds, endOfPack } from "./store/index-database.ts";
@@ -40,14 +41,15 @@ import type { StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
 import { openSurroundings, type Surroundings } from "./surroundings.ts";
-import { KiB, MiB } from "./util/bytes.ts";
+import { KiB } from "./util/bytes.ts";
 import { cancel } from "./util/cancel-flag.ts";
+import { hasLongLog } from "./util/database-log.ts";
 import type { Logger } from "./util/logger.ts";
 import type { Handlers } from "./util/thread-channel.ts";
 
 const checkpointIntervalMs = 5_000;
-/** Logs of this size are moved to their databases. */
-const logBytesMax = { snapshots: 4 * MiB, index: 64 * KiB } as const;
+/** A longer log of the index is moved to it; one of a large layer is. */
+const indexLogBytesMax = 64 * KiB;
 
 export interface Node {
   readonly paths: StorePaths;
@@ -286,16 +288,11 @@ async function recoverStore(
 async function checkpoint({ root, housekeeper, log }: Surroundings): Promise<void> {
   const { snapshotDatabase, indexDatabase } = root.paths;
   try {
-    if (hasLongLog(snapshotDatabase, logBytesMax.snapshots)) await housekeeper.call("checkpoint");
-    if (hasLongLog(indexDatabase, logBytesMax.index)) await housekeeper.call("truncateIndexLog");
+    if (hasLongLog(snapshotDatabase, logBytesMax)) await housekeeper.call("checkpoint");
+    if (hasLongLog(indexDatabase, indexLogBytesMax)) await housekeeper.call("truncateIndexLog");
   } catch (error) {
     log.warn({ reason: describeError(error) }, "cannot checkpoint a database");
   }
-}
-
-function hasLongLog(database: string, sizeBytesMax: number): boolean {
-  const wal = statSync(`${database}-wal`, { throwIfNoEntry: false });
-  return wal !== undefined && wal.size >= sizeBytesMax;
 }
 
 async function readStatistics(

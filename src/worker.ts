@@ -32,7 +32,7 @@ import {
 } from "./mount/probe-compression.ts";
 import { probeMountMode, type ProbeResult } from "./mount/probe.ts";
 import { type Compaction, condemnBundles } from "./store/compaction.ts";
-import { type Encoding, openIndex, truncateLog } from "./store/index-database.ts";
+import { type Encoding, openIndex } from "./store/index-database.ts";
 import { moveLayerBlobs } from "./store/layer-blobs.ts";
 import type { BlockRange } from "./store/layout.ts";
 import { markComplete } from "./store/lazy-layers.ts";
@@ -49,6 +49,7 @@ import type { AppliedBlob } from "./snapshot/contract.ts";
 import { checkpoint } from "./snapshot/metadata.ts";
 import { defined } from "./util/assert.ts";
 import { type CancelFlag, isCancelled } from "./util/cancel-flag.ts";
+import { truncateLog } from "./util/database-log.ts";
 import { ThreadChannel } from "./util/thread-channel.ts";
 
 export interface WorkerConfiguration {

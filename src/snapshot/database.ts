@@ -14,14 +14,15 @@
 import { Database } from "bun:sqlite";
 import { dirname } from "node:path";
 import { AppError, describeError } from "../errors.ts";
-import { MiB } from "../util/bytes.ts";
+import { KiB } from "../util/bytes.ts";
+import { truncateLog } from "../util/database-log.ts";
 import { syncFolder } from "../util/sync-folder.ts";
 import { applicationId, migrations } from "./schema.ts";
 
 /** A checkpoint may hold a lock for as long as it takes to start over the log. */
 const busyTimeoutMs = 5000;
-/** What is left of the log once it starts over; it grows between checkpoints. */
-const walBytesKept = 64 * MiB;
+/** A longer log is moved to the database; what is left of one that starts over. */
+export const logBytesMax = 256 * KiB;
 
 const remedy =
   "restore the file from a backup; without one, stop the daemon, move the root folder away, " +
@@ -63,7 +64,7 @@ function configure(database: Database): void {
   database.run("PRAGMA journal_mode = WAL");
   database.run("PRAGMA synchronous = NORMAL");
   database.run("PRAGMA wal_autocheckpoint = 0");
-  database.run(`PRAGMA journal_size_limit = ${walBytesKept}`);
+  database.run(`PRAGMA journal_size_limit = ${logBytesMax}`);
   database.run("PRAGMA foreign_keys = ON");
 }
 
@@ -107,21 +108,8 @@ function migrate(database: Database): void {
   }
 }
 
-export interface CheckpointResult {
-  /** Pages in the log, and how many of them are in the database by now. */
-  readonly walPages: number;
-  readonly checkpointedPages: number;
-}
-
-/**
- * Moves the log into the database. Blocks for the disk: for a worker thread. Neither waits for the
- * daemon's connection nor makes it wait (a passive checkpoint).
- */
-export function checkpoint(path: string): CheckpointResult {
+/** Moves the log into the database beside the daemon's connection; for a worker thread. */
+export function checkpoint(path: string): void {
   using database = new Database(path, { readwrite: true, create: false, strict: true });
-  database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
-  const row = database
-    .query<{ log: number; checkpointed: number }, []>("PRAGMA wal_checkpoint(PASSIVE)")
-    .get();
-  return { walPages: row?.log ?? 0, checkpointedPages: row?.checkpointed ?? 0 };
+  truncateLog(database);
 }

@@ -34,7 +34,7 @@ import {
 import { prepareStatements, type Statements } from "./statements.ts";
 import { WalSync } from "./wal-sync.ts";
 
-export { checkpoint } from "./database.ts";
+export { checkpoint, logBytesMax } from "./database.ts";
 
 export interface NewSnapshot {
   /** From `reserveId`. */

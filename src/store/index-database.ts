@@ -152,19 +152,6 @@ export function verifyIndex(database: Database, path: string): void {
   if (found !== "ok") throw refuse(path, found ?? "no answer from quick_check");
 }
 
-/**
- * Gives back the space of the write-ahead log, which otherwise keeps the size of the largest layer;
- * not while somebody reads or writes, for which it does not wait.
- */
-export function truncateLog(database: Database): void {
-  database.run("PRAGMA busy_timeout = 0");
-  try {
-    database.run("PRAGMA wal_checkpoint(TRUNCATE)");
-  } finally {
-    database.run(`PRAGMA busy_timeout = ${busyTimeoutMs}`);
-  }
-}
-
 export function rootId(database: Database): string {
   const row = database
     .query<{ value: string }, []>("SELECT value FROM meta WHERE key = 'root_id'")

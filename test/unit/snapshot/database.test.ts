@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { checkpoint, openDatabase } from "../../../src/snapshot/database.ts";
+import { checkpoint, logBytesMax, openDatabase } from "../../../src/snapshot/database.ts";
 import { SnapshotMetadata } from "../../../src/snapshot/metadata.ts";
 import { applicationId } from "../../../src/snapshot/schema.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
@@ -64,19 +64,33 @@ describe("openDatabase()", () => {
 });
 
 describe("checkpoint()", () => {
-  test("moves the log into the database beside an open connection", async () => {
+  test("empties the log beside an open connection, which goes on with the same file", async () => {
     using scratch = scratchFolder("unit");
     const path = join(scratch.path, "snapshots.db");
     const metadata = SnapshotMetadata.open(path);
+    const log = () => statSync(`${path}-wal`);
     add(metadata, 100);
-    const first = checkpoint(path);
-    expect(first.walPages).toBeGreaterThan(0);
-    expect(first.checkpointedPages).toBe(first.walPages);
+    const first = log();
+    expect(first.size).toBeGreaterThan(logBytesMax);
+    checkpoint(path);
+    expect(log()).toMatchObject({ size: 0, ino: first.ino });
     add(metadata, 1);
-    // The log started over, in the same file, which `durable` still syncs.
-    expect(checkpoint(path).walPages).toBeLessThan(first.walPages);
+    expect(log().size).toBeGreaterThan(0);
     await metadata.durable();
     expect(metadata.page(0, undefined)).toHaveLength(101);
+    await metadata.close();
+  });
+
+  test("does not wait for a reader, whose part of the log stays", async () => {
+    using scratch = scratchFolder("unit");
+    const path = join(scratch.path, "snapshots.db");
+    const metadata = SnapshotMetadata.open(path);
+    using reader = new Database(path);
+    reader.run("BEGIN");
+    reader.run("SELECT * FROM snapshots");
+    add(metadata, 1);
+    checkpoint(path);
+    expect(statSync(`${path}-wal`).size).toBeGreaterThan(0);
     await metadata.close();
   });
 });

@@ -10,11 +10,11 @@ import {
   findLayer,
   openIndex,
   rootId,
-  truncateLog,
   usedPacks,
 } from "../../../src/store/index-database.ts";
 import { indexMigrations } from "../../../src/store/index-schema.ts";
 import { firstBlockOfPack, placeOf } from "../../../src/store/layout.ts";
+import { truncateLog } from "../../../src/util/database-log.ts";
 import { scratchFolder } from "../../../scripts/lib/temp.ts";
 
 /** The tables as the first version made them, with two chunks of one layer. */
