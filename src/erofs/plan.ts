@@ -91,7 +91,7 @@ const beyond = "its metadata needs addresses of more than 32 bits";
 
 /**
  * Throws AppError: `invalid_argument` for a tree or devices that make no sense, `unimplemented`
- * for what EROFS cannot store, `resource_exhausted` where metadata reaches into the packs' range.
+ * for what EROFS cannot store, and where metadata reaches into the packs' range.
  */
 export function planImage(tree: FileTree, options: PlanOptions): ImagePlan {
   checkDevices(options.devices, 0);
@@ -218,12 +218,12 @@ function checkDevices(devices: readonly Device[], primaryBlocks: number): void {
   }
   const problem = new DeviceMap(devices, primaryBlocks).findProblem();
   if (problem === undefined && primaryBlocks <= uint32Max) return;
-  const code = primaryBlocks > 0 ? "resource_exhausted" : "invalid_argument";
+  const code = primaryBlocks > 0 ? "unimplemented" : "invalid_argument";
   throw new AppError(code, `Cannot plan image of ${primaryBlocks} blocks: ${problem ?? beyond}`);
 }
 
 function tooLarge(): AppError {
-  return new AppError("resource_exhausted", `Cannot plan image: ${beyond}`);
+  return new AppError("unimplemented", `Cannot plan image: ${beyond}`);
 }
 
 function blocksOf(sizeBytes: number): number {

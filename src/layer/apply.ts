@@ -5,9 +5,9 @@
  * asked for by, or nothing is published. The tar is hashed to its end, also behind the end of the
  * archive, for the diff ID counts all of it.
  *
- * Where it fails although the blob is right, the failure is ours: a tar we do not understand, or a
- * compression with a larger window than the runtime allows. It becomes `unimplemented`, on which
- * containerd's own differ gets its turn.
+ * Where it fails although the blob is right, the failure is ours: a tar that we do not understand,
+ * or that is beyond a limit, or a compression with a larger window than the runtime allows. It
+ * becomes `unimplemented`, on which containerd's own differ gets its turn.
  *
  * @module
  */
@@ -16,11 +16,11 @@ import type { AppliedBlob, LayerBase } from "../snapshot/contract.ts";
 import type { BlobKey } from "../store/layer-blobs.ts";
 import type { BuiltLayer } from "../store/publish.ts";
 import type { BlobSource, ReadElsewhere } from "./blob-bytes.ts";
-import { build, type BuildEnvironment, type ContentPlace } from "./build.ts";
+import { build, type BuildEnvironment } from "./build.ts";
 import { LowerDirectories } from "./lower-directories.ts";
 import type { OpenTar, TarStream } from "./tar-stream.ts";
 import { unknownLower } from "./tar-lower.ts";
-import { buildTarTree, type TarTree } from "./tar-tree.ts";
+import { buildTarTree, type TarTree, type TarTreeOptions } from "./tar-tree.ts";
 
 export interface BlobBuild {
   readonly blob: BlobSource;
@@ -48,10 +48,12 @@ export async function buildFromBlob(
   surroundings: BlobSurroundings,
 ): Promise<BlobResult> {
   await using tar = await surroundings.openTar(request.blob, surroundings.read);
-  const pieces = untilCancelled(tar.pieces(), request.blob, surroundings.isCancelled);
+  const throwIfCancelled = cancellation(request.blob, surroundings);
+  const pieces = untilCancelled(tar.pieces(), throwIfCancelled);
   try {
     const built = await build(environment, async (place) => {
-      const tree = await readTree(pieces, place, request.base, environment.chunkBytes);
+      const options = { ...place, chunkBytes: environment.chunkBytes, throwIfCancelled };
+      const tree = await readTree(pieces, options, request.base);
       for await (const _ of pieces);
       await tar.verify();
       return { ...tree, applied: await tar.facts() };
@@ -73,7 +75,7 @@ export async function inspectBlob(
 ): Promise<AppliedBlob> {
   await using tar = await surroundings.openTar(blob, surroundings.read);
   try {
-    for await (const _ of untilCancelled(tar.pieces(), blob, surroundings.isCancelled));
+    for await (const _ of untilCancelled(tar.pieces(), cancellation(blob, surroundings)));
     await tar.verify();
     return await tar.facts();
   } catch (error) {
@@ -84,28 +86,32 @@ export async function inspectBlob(
 /** The layers below are looked at only where the tar leaves something to them. */
 async function readTree(
   tar: AsyncIterable<Uint8Array>,
-  place: ContentPlace,
+  options: TarTreeOptions,
   { root, lower }: LayerBase,
-  chunkBytes: number,
 ): Promise<TarTree> {
-  if (lower === "unknown") {
-    return buildTarTree(tar, { ...place, chunkBytes, root, lower: unknownLower });
-  }
-  if (lower.length === 0) return buildTarTree(tar, { ...place, chunkBytes, root });
+  if (lower === "unknown") return buildTarTree(tar, { ...options, root, lower: unknownLower });
+  if (lower.length === 0) return buildTarTree(tar, { ...options, root });
   using below = new LowerDirectories(lower);
-  return await buildTarTree(tar, { ...place, chunkBytes, root, lower: below });
+  return await buildTarTree(tar, { ...options, root, lower: below });
+}
+
+function cancellation({ digest }: BlobSource, { isCancelled }: BlobSurroundings): () => void {
+  return () => {
+    if (isCancelled()) {
+      throw new AppError("cancelled", `Nobody waits for layer "${digest}" any more`);
+    }
+  };
 }
 
 /** The same at each call, as the pieces are. */
 function untilCancelled(
   pieces: AsyncIterable<Uint8Array>,
-  { digest }: BlobSource,
-  isCancelled: () => boolean,
+  throwIfCancelled: () => void,
 ): AsyncIterable<Uint8Array> {
   const iterator = pieces[Symbol.asyncIterator]();
   const next = () => {
-    if (!isCancelled()) return iterator.next();
-    throw new AppError("cancelled", `Nobody waits for layer "${digest}" any more`);
+    throwIfCancelled();
+    return iterator.next();
   };
   return { [Symbol.asyncIterator]: () => ({ next }) };
 }

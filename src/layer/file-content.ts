@@ -4,11 +4,11 @@
  *
  * @module
  */
-import { AppError } from "../errors.ts";
 import type { ByteStore } from "../erofs/inode-table.ts";
 import { holeChunk, type FileContent } from "../erofs/tree.ts";
 import { chunkUse, type ChunkSink } from "../store/chunk-sink.ts";
 import { defined } from "../util/assert.ts";
+import { limitError } from "./tar-limits.ts";
 
 /** 16 Mi chunks: 64 TiB of 4 MiB chunks. Bounds the memory a sparse file can ask for. */
 export const chunksPerFileMax = 2 ** 24;
@@ -44,7 +44,7 @@ export async function storeContent(
   if (sizeBytes <= sink.inlineBytesMax) return readInline(source, sizeBytes);
   const count = Math.ceil(sizeBytes / chunkBytes);
   if (count > chunksPerFileMax) {
-    throw new AppError("resource_exhausted", `A file of ${sizeBytes} bytes has too many chunks`);
+    throw limitError(`A file of ${sizeBytes} bytes has too many chunks`);
   }
   const chunks = new Int32Array(count).fill(holeChunk);
   const several = source.isSparse ? chunkUse.sparse : chunkUse.dense;

@@ -58,7 +58,7 @@ export type CreateLazyPack = (contentBytes: number) => Promise<number>;
 
 /**
  * @throws AppError `data_loss` for a wrong table, `invalid_argument` for what containerd refuses in
- *   a tar, `resource_exhausted` beyond the limits, `failed_precondition` ("not lazy: …") for a
+ *   a tar, `unimplemented` beyond the limits, `failed_precondition` ("not lazy: …") for a
  *   layer that is right, but must be read as a whole
  */
 export async function buildLazy(

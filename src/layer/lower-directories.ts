@@ -32,6 +32,9 @@ import type { LowerDirectory, LowerEntry, LowerFile, LowerTree } from "./tar-low
 const itself = "." as ByteString;
 const overlayPrefix = "trusted.overlay.";
 
+type CountSteps = (count: number) => void;
+const ignore: CountSteps = () => undefined;
+
 /** What the layers have under one name: merged directories, nearest first, or one file. */
 type Found =
   | { readonly kind: "folders"; readonly folders: readonly number[] }
@@ -51,12 +54,16 @@ export class LowerDirectories implements LowerTree, Disposable {
     }
   }
 
-  find(path: ByteString): LowerEntry | undefined {
-    return this.#look(path, (found, name) => {
-      if (found === undefined) return undefined;
-      if (found.kind === "folders") return directoryEntry(found.folders);
-      return this.#fileEntry(found, name, path);
-    });
+  find(path: ByteString, countSteps: CountSteps = ignore): LowerEntry | undefined {
+    return this.#look(
+      path,
+      (found, name) => {
+        if (found === undefined) return undefined;
+        if (found.kind === "folders") return directoryEntry(found.folders);
+        return this.#fileEntry(found, name, path);
+      },
+      countSteps,
+    );
   }
 
   [Symbol.dispose](): void {
@@ -64,13 +71,18 @@ export class LowerDirectories implements LowerTree, Disposable {
   }
 
   /** Walks to the path; what was found is valid as long as `use` runs. */
-  #look<T>(path: ByteString, use: (found: Found | undefined, name: ByteString) => T): T {
+  #look<T>(
+    path: ByteString,
+    use: (found: Found | undefined, name: ByteString) => T,
+    countSteps: CountSteps = ignore,
+  ): T {
     let found: Found | undefined = { kind: "folders", folders: this.#roots };
     let name = itself;
     const opened: number[] = [];
     try {
       for (name of path === "" ? [] : (path.split("/") as ByteString[])) {
         if (found?.kind !== "folders") return use(undefined, name);
+        countSteps(found.folders.length);
         const above = opened.splice(0);
         try {
           found = step(found.folders, name, opened);

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { AppError } from "../errors.ts";
 import { symlinkBytesMax } from "../erofs/format.ts";
 import type { FileTree } from "../erofs/file-tree.ts";
 import type { InodeRef } from "../erofs/inode-table.ts";
@@ -25,7 +24,7 @@ import {
   setAttributes,
   setTime,
 } from "./tar-attributes.ts";
-import { metadataBytesMax, xattrListBytesMax } from "./tar-limits.ts";
+import { objectBytes, type TarBudget, xattrListBytesMax } from "./tar-limits.ts";
 import type { LowerDirectory, LowerFile } from "./tar-lower.ts";
 import { pathError } from "./tar-path.ts";
 import type { TreeSource } from "./tree-source.ts";
@@ -52,23 +51,22 @@ const specialTypes = {
 export class TarInodes {
   /** Bytes of file content stored so far, holes left out. */
   contentBytes = 0;
-  readonly #xattrLists = new XattrLists();
+  readonly #xattrLists: XattrLists;
   readonly #source: TreeSource;
   readonly #tree: FileTree;
+  readonly #budget: TarBudget;
   readonly #copies = new Map<string, InodeRef>();
-  #metadataBytes = 0;
 
-  constructor(source: TreeSource, tree: FileTree) {
+  constructor(source: TreeSource, tree: FileTree, budget: TarBudget) {
     this.#source = source;
     this.#tree = tree;
+    this.#budget = budget;
+    this.#xattrLists = new XattrLists((list) => this.charge(sizeOf(list)));
   }
 
-  /** Counts what the tree keeps of the tar besides the objects themselves. */
+  /** Counts what is kept in memory of the tar, besides the columns of inodes and names. */
   charge(sizeBytes: number): void {
-    this.#metadataBytes += sizeBytes;
-    if (this.#metadataBytes <= metadataBytesMax) return;
-    const problem = `more than ${metadataBytesMax} bytes of names, attributes and small files`;
-    throw new AppError("resource_exhausted", `The layer has ${problem}`);
+    this.#budget.charge("metadataBytes", sizeBytes);
   }
 
   makeRoot({ mode, uid, gid }: Pick<Directory, "mode" | "uid" | "gid">): InodeRef {
@@ -142,7 +140,7 @@ export class TarInodes {
     if (known !== undefined) return known;
     const { mode, uid, gid, mtimeSeconds, mtimeNanoseconds } = file;
     const xattrs = this.#xattrLists.intern(file.xattrs);
-    this.#chargeXattrs(xattrs);
+    this.charge(path.length + objectBytes);
     const attributes = { mode, uid, gid, mtimeSeconds, mtimeNanoseconds, xattrs };
     const inode = this.#tree.add(await this.#copyOf(file, attributes));
     this.#copies.set(path, inode);
@@ -195,19 +193,26 @@ export class TarInodes {
 
   #takeAttributes(inode: Inode, entry: TarEntry): void {
     setAttributes(inode, entry, this.#xattrLists);
-    if (entry.xattrs.length > 0) this.#chargeXattrs(inode.xattrs);
-  }
-
-  #chargeXattrs(xattrs: readonly Xattr[]): void {
+    const { xattrs } = inode;
+    if (xattrs.length === 0) return;
     const sizeBytes = xattrs.reduce((sum, { name, value }) => sum + name.length + value.length, 0);
     if (sizeBytes > xattrListBytesMax) throw pathError(`${sizeBytes} bytes of extended attributes`);
-    this.charge(sizeBytes);
+    // A long list is merged, told apart and checked each time that anything of the inode is set.
+    this.#budget.charge("steps", Math.ceil(sizeOf(xattrs) / objectBytes));
   }
 
   async #keep(stored: Promise<StoredContent>) {
     const { content, contentBytes } = await stored;
-    if (content.kind === "inline") this.charge(content.bytes.length);
+    if (content.kind === "chunks" && typeof content.chunks !== "number") this.charge(objectBytes);
     this.contentBytes += contentBytes;
     return content;
   }
+}
+
+/** In memory. */
+function sizeOf(xattrs: readonly Xattr[]): number {
+  return xattrs.reduce(
+    (sum, { name, value }) => sum + objectBytes + name.length + value.length,
+    objectBytes,
+  );
 }

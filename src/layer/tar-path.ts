@@ -9,7 +9,7 @@
  */
 import { AppError } from "../errors.ts";
 import type { ByteString } from "../util/byte-string.ts";
-import { linksPerPathMax, linkStepsMax, pathBytesMax } from "./tar-limits.ts";
+import { linksPerPathMax, pathBytesMax } from "./tar-limits.ts";
 
 /** What a resolver has to know of a tree. */
 export interface PathTree<Node> {
@@ -54,10 +54,12 @@ export function pathError(problem: string): AppError {
 
 export class PathResolver<Node> {
   readonly #tree: PathTree<Node>;
-  #linkSteps = 0;
+  readonly #countSteps: (count: number) => void;
 
-  constructor(tree: PathTree<Node>) {
+  /** @param countSteps is told of the names that are gone through; may throw */
+  constructor(tree: PathTree<Node>, countSteps: (count: number) => void) {
     this.#tree = tree;
+    this.#countSteps = countSteps;
   }
 
   /**
@@ -73,14 +75,21 @@ export class PathResolver<Node> {
     return steps;
   }
 
-  /** As `resolve`; undefined for a way through a file. */
-  tryResolve(names: readonly ByteString[]): PathStep<Node>[] | undefined {
+  /**
+   * As `resolve`; undefined for a way through a file.
+   *
+   * @param from what a path came to that the names continue; it stays as it is
+   */
+  tryResolve(
+    names: readonly ByteString[],
+    from: readonly PathStep<Node>[] = [],
+  ): PathStep<Node>[] | undefined {
     const tree = this.#tree;
     const pending = names.toReversed();
-    const steps: PathStep<Node>[] = [];
+    const steps = [...from];
     let links = 0;
+    this.#countSteps(names.length);
     for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-      if (links > 0) this.#countStep();
       if (name === "" || name === ".") continue;
       if (name === "..") {
         steps.pop();
@@ -99,16 +108,13 @@ export class PathResolver<Node> {
       if (links > linksPerPathMax) throw pathError("too many symlinks in the path");
       const isAbsolute = target.startsWith("/");
       if (isAbsolute) steps.length = 0;
+      const targetNames = splitPath(target);
+      this.#countSteps(targetNames.length);
       // As containerd: lexically where it is relative, name by name where it is absolute.
-      pending.push(...(isAbsolute ? splitPath(target) : cleanPath(target, "keep")).reverse());
+      pending.push(...(isAbsolute ? targetNames : cleanPath(target, "keep")).reverse());
     }
     const sizeBytes = steps.reduce((sum, step) => sum + step.name.length + 1, 0);
     if (sizeBytes > pathBytesMax) throw pathError("the path is too long");
     return steps;
-  }
-
-  #countStep(): void {
-    this.#linkSteps += 1;
-    if (this.#linkSteps > linkStepsMax) throw pathError("too many symlinks in the layer");
   }
 }

@@ -4,9 +4,9 @@
  * @module
  */
 import { ContentReader } from "../compress/decompress.ts";
-import { AppError } from "../errors.ts";
 import type { AppliedBlob } from "../snapshot/contract.ts";
 import { KiB, TiB } from "../util/bytes.ts";
+import { limitError } from "./tar-limits.ts";
 import { BlobBytes, type BlobSource, type ReadElsewhere } from "./blob-bytes.ts";
 
 /** What a small blob may become; no layer is near it, and a bomb ends there. */
@@ -51,8 +51,7 @@ export class DecodedBlob implements AsyncDisposable {
     const count = await this.#content.read(target);
     this.#sizeBytes += count;
     if (this.#sizeBytes > tarBytesMax) {
-      const problem = `Blob "${this.#blob.digest}" holds more than 4 TiB`;
-      throw new AppError("resource_exhausted", problem);
+      throw limitError(`Blob "${this.#blob.digest}" holds more than 4 TiB`);
     }
     this.#hasher.update(target.subarray(0, count));
     return count;

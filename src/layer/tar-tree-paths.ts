@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { AppError } from "../errors.ts";
 import { nameBytesMax } from "../erofs/format.ts";
 import type { FileTree } from "../erofs/file-tree.ts";
 import type { InodeRef } from "../erofs/inode-table.ts";
@@ -11,36 +10,39 @@ import type { TarEntry } from "../tar/entry.ts";
 import type { ByteString } from "../util/byte-string.ts";
 import type { TarInodes } from "./tar-inodes.ts";
 import type { LowerLookup } from "./tar-lower.ts";
-import { implicitDepthsMax } from "./tar-limits.ts";
-import { pathError, PathResolver, type PathStep } from "./tar-path.ts";
+import type { TarBudget } from "./tar-limits.ts";
+import { pathError, PathResolver, type PathStep, type PathTree } from "./tar-path.ts";
 import { opaqueXattr } from "./tar-whiteout.ts";
 
 export class TreePaths {
   readonly tree: FileTree;
   /** Directories that no entry describes; they are there because something is in them. */
   readonly implicit = new Set<InodeRef>();
+  /** Directories that show nothing of those below. */
+  readonly #opaque = new Set<InodeRef>();
   /** Whether anything that was there has been taken away. */
   hasRemoved = false;
   readonly #resolver: PathResolver<InodeRef>;
   readonly #lower: LowerLookup;
   readonly #inodes: TarInodes;
+  readonly #budget: TarBudget;
   /** Entries come folder by folder, so the last folder is most often the next one. */
   #lastPath: string | undefined;
   #lastParent: InodeRef;
-  /** Of all directories that no entry describes, together. */
-  #implicitDepths = 0;
 
-  constructor(tree: FileTree, lower: LowerLookup, inodes: TarInodes) {
+  constructor(tree: FileTree, lower: LowerLookup, inodes: TarInodes, budget: TarBudget) {
     this.tree = tree;
     this.#lower = lower;
     this.#inodes = inodes;
+    this.#budget = budget;
     this.#lastParent = tree.root;
-    this.#resolver = new PathResolver<InodeRef>({
+    const pathTree: PathTree<InodeRef> = {
       root: tree.root,
       isDirectory: (inode) => tree.inodes.isDirectory(inode),
       linkTarget: (inode) => tree.inodes.symlinkTarget(inode),
       child: (inode, name) => tree.child(inode, name),
-    });
+    };
+    this.#resolver = new PathResolver(pathTree, (count) => budget.charge("steps", count));
   }
 
   resolve(names: readonly ByteString[]): PathStep<InodeRef>[] {
@@ -86,12 +88,16 @@ export class TreePaths {
     this.#lastPath = undefined;
   }
 
+  /** The directory shows nothing of those below. */
+  makeOpaque(directory: InodeRef): void {
+    this.#inodes.addXattr(directory, opaqueXattr);
+    this.#opaque.add(directory);
+  }
+
   /** Whether this layer shows nothing of those below at the end of a resolved path. */
   hidesLower(steps: readonly PathStep<InodeRef>[]): boolean {
     const inodes = [this.tree.root, ...steps.map(({ node }) => node)];
-    const isOpaque = (inode: InodeRef) =>
-      this.tree.inodes.xattrsOf(inode).some(({ name }) => name === opaqueXattr.name);
-    return inodes.some((inode) => inode !== undefined && isOpaque(inode));
+    return inodes.some((inode) => inode !== undefined && this.#opaque.has(inode));
   }
 
   #findParent(names: readonly ByteString[], entry: TarEntry): InodeRef {
@@ -108,10 +114,8 @@ export class TreePaths {
 
   /** A directory like that of the layers below, so that it does not hide that one's attributes. */
   #makeParent(steps: readonly PathStep<InodeRef>[], parent: InodeRef, entry: TarEntry): InodeRef {
-    this.#implicitDepths += steps.length;
-    if (this.#implicitDepths > implicitDepthsMax) {
-      throw new AppError("resource_exhausted", "too many directories have no entry of their own");
-    }
+    this.#budget.charge("entries", 1);
+    this.#budget.charge("implicitDepths", steps.length);
     const directory = this.#inodes.makeParent(
       this.#lower.findDirectory(steps.map(({ name }) => name)),
       parent,

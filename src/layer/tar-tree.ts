@@ -24,13 +24,13 @@ import type { ContentOptions } from "./file-content.ts";
 import type { LayerTree } from "./directory-tree.ts";
 import { TarInodes } from "./tar-inodes.ts";
 import { LowerLookup, type LowerTree } from "./tar-lower.ts";
-import { entriesMax } from "./tar-limits.ts";
+import { objectBytes, pathBytesMax, TarBudget, type TarBudgetOptions } from "./tar-limits.ts";
 import { cleanPath, pathError, splitPath } from "./tar-path.ts";
 import { TreePaths } from "./tar-tree-paths.ts";
-import { dropImplicit, opaqueXattr, parseWhiteout, type Whiteout } from "./tar-whiteout.ts";
+import { dropImplicit, parseWhiteout, type Whiteout } from "./tar-whiteout.ts";
 import { TarSource, type TreeSource } from "./tree-source.ts";
 
-export interface TreeOptions extends Pick<ContentOptions, "inline"> {
+export interface TreeOptions extends Pick<ContentOptions, "inline">, TarBudgetOptions {
   /** The layers below; undefined for the first layer, in which whiteouts have nothing to hide. */
   readonly lower?: LowerTree | undefined;
   /** Of the root directory, whose entry in the tar containerd ignores; `mode` as `st_mode`. */
@@ -53,18 +53,19 @@ const defaultRoot = { mode: fileType.directory | 0o755, uid: 0, gid: 0 };
  *
  * @param tar the uncompressed tar
  * @throws FormatError (`data_loss`) for what is no tar or ends early, AppError `invalid_argument`
- * for what containerd refuses, `resource_exhausted` beyond the limits of `tar-limits.ts`
+ * for what containerd refuses, `unimplemented` beyond the limits of `tar-limits.ts`
  */
 export function buildTarTree(
   tar: AsyncIterable<Uint8Array>,
   options: TarTreeOptions,
 ): Promise<TarTree> {
-  return buildEntryTree(new TarSource(tar, options), options);
+  const budget = new TarBudget(options);
+  return new EntryTreeBuilder(new TarSource(tar, options, budget), options, budget).build();
 }
 
 /** The same of entries that come from anywhere. */
 export function buildEntryTree(source: TreeSource, options: TreeOptions): Promise<TarTree> {
-  return new EntryTreeBuilder(source, options).build();
+  return new EntryTreeBuilder(source, options, new TarBudget(options)).build();
 }
 
 interface DirectoryTime {
@@ -75,6 +76,7 @@ interface DirectoryTime {
 
 class EntryTreeBuilder {
   readonly #source: TreeSource;
+  readonly #budget: TarBudget;
   readonly #lower: LowerLookup;
   readonly #isFirst: boolean;
   readonly #tree: FileTree;
@@ -82,16 +84,16 @@ class EntryTreeBuilder {
   readonly #inodes: TarInodes;
   readonly #directoryTimes: DirectoryTime[] = [];
   #hasWhiteouts = false;
-  #entries = 0;
 
-  constructor(source: TreeSource, options: TreeOptions) {
+  constructor(source: TreeSource, options: TreeOptions, budget: TarBudget) {
     this.#source = source;
+    this.#budget = budget;
     this.#tree = new FileTree(options.inline);
     this.#isFirst = options.lower === undefined;
-    this.#lower = new LowerLookup(options.lower);
-    this.#inodes = new TarInodes(source, this.#tree);
+    this.#lower = new LowerLookup(options.lower, budget);
+    this.#inodes = new TarInodes(source, this.#tree, budget);
     this.#inodes.makeRoot(options.root ?? defaultRoot);
-    this.#paths = new TreePaths(this.#tree, this.#lower, this.#inodes);
+    this.#paths = new TreePaths(this.#tree, this.#lower, this.#inodes, budget);
   }
 
   async build(): Promise<TarTree> {
@@ -109,21 +111,19 @@ class EntryTreeBuilder {
   }
 
   async #apply(entry: TarEntry): Promise<void> {
-    this.#entries += 1;
-    if (this.#entries > entriesMax) {
-      throw new AppError("resource_exhausted", `The layer has more than ${entriesMax} entries`);
-    }
+    this.#budget.charge("entries", 1);
     try {
       await this.#applyEntry(entry);
     } catch (error) {
       if (error instanceof FormatError || !(error instanceof AppError)) throw error;
       const where = `${this.#source.offsetUnit} ${entry.offset} of the layer`;
-      const what = `Cannot apply "${displayName(entry.name)}" at ${where}`;
+      const what = `Cannot apply "${shownName(entry.name)}" at ${where}`;
       throw new AppError(error.code, `${what}: ${describeError(error)}`, { cause: error.cause });
     }
   }
 
   async #applyEntry(entry: TarEntry): Promise<void> {
+    refuseLong(entry.name);
     const names = cleanPath(entry.name, "drop");
     const name = names.pop();
     if (name === undefined) return this.#applyRoot(entry);
@@ -143,6 +143,7 @@ class EntryTreeBuilder {
     }
     if (entry.type !== "directory") return;
     const { mtimeSeconds, mtimeNanoseconds } = entry;
+    this.#inodes.charge(entry.name.length + objectBytes);
     this.#directoryTimes.push({ name: entry.name, mtimeSeconds, mtimeNanoseconds });
   }
 
@@ -155,7 +156,7 @@ class EntryTreeBuilder {
     this.#hasWhiteouts = true;
     if (this.#isFirst) return this.#deleteAtOnce(parent, whiteout);
     if (whiteout.kind === "opaque") {
-      this.#inodes.addXattr(parent, opaqueXattr);
+      this.#paths.makeOpaque(parent);
       return;
     }
     // Containerd's mknod(2) does not replace anything.
@@ -167,6 +168,9 @@ class EntryTreeBuilder {
   #deleteAtOnce(parent: InodeRef, whiteout: Whiteout): void {
     if (whiteout.kind === "name") return this.#paths.remove(parent, whiteout.name);
     const hadRemoved = this.#paths.hasRemoved;
+    if (this.#paths.implicit.size === 0) return;
+    // At most: it goes through all names in the directory, and through those that were removed.
+    this.#budget.charge("steps", this.#tree.names.length);
     if (!dropImplicit(this.#tree, parent, this.#paths.implicit)) return;
     this.#paths.noteRemoval();
     if (!hadRemoved) return;
@@ -184,6 +188,7 @@ class EntryTreeBuilder {
 
   /** The file a hard link leads to: of this layer, or a copy of one below. */
   async #linkedInode(linkName: ByteString): Promise<InodeRef> {
+    refuseLong(linkName);
     const names = splitPath(linkName);
     const last = names.pop() ?? ("" as ByteString);
     const steps = this.#paths.resolve(names);
@@ -212,6 +217,18 @@ class EntryTreeBuilder {
     this.#inodes.setTime(inode, time);
   }
 }
+
+/** Also where it would be short without its dots: to take it apart takes its time. */
+function refuseLong({ length }: ByteString): void {
+  if (length > pathBytesMax) throw pathError("the path is too long");
+}
+
+/** A name may have a mebibyte; what is shown of it is enough to find it. */
+function shownName(name: ByteString): string {
+  return displayName(name.slice(0, shownBytesMax) as ByteString);
+}
+
+const shownBytesMax = 512;
 
 /** Each use of a chunk in the tree; the names of one file are one use. */
 function* chunksOf({ inodes, names, root }: FileTree): Generator<ChunkRef, void> {

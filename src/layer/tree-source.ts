@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { AppError } from "../errors.ts";
 import type { ChunkRef } from "../erofs/tree.ts";
 import type { TarEntry } from "../tar/entry.ts";
 import { TarReader } from "../tar/reader.ts";
@@ -16,7 +15,7 @@ import {
   storeContent,
   type StoredContent,
 } from "./file-content.ts";
-import { chunksPerLayerMax } from "./tar-limits.ts";
+import type { TarBudget } from "./tar-limits.ts";
 
 export interface TreeSource {
   /** What the `offset` of entries counts. */
@@ -35,13 +34,14 @@ export class TarSource implements TreeSource {
   readonly offsetUnit = "byte";
   readonly #reader: TarReader;
   readonly #options: ContentOptions;
-  #chunks = 0;
+  readonly #budget: TarBudget;
 
   /** @param tar uncompressed */
-  constructor(tar: AsyncIterable<Uint8Array>, options: ContentOptions) {
+  constructor(tar: AsyncIterable<Uint8Array>, options: ContentOptions, budget: TarBudget) {
     // Containerd passes over global records.
     this.#reader = new TarReader(tar, { globalRecords: "ignore" });
     this.#options = options;
+    this.#budget = budget;
   }
 
   next(): Promise<TarEntry | undefined> {
@@ -50,17 +50,25 @@ export class TarSource implements TreeSource {
   }
 
   content(sizeBytes: number): Promise<StoredContent> {
-    return this.copy(contentOf(this.#reader, sizeBytes), sizeBytes);
+    return this.#store(contentOf(this.#reader, sizeBytes, this.#budget), sizeBytes);
   }
 
   copy(content: ContentSource, sizeBytes: number): Promise<StoredContent> {
-    this.#chunks += Math.ceil(sizeBytes / this.#options.chunkBytes);
-    if (this.#chunks > chunksPerLayerMax) {
-      throw new AppError(
-        "resource_exhausted",
-        `The layer has more than ${chunksPerLayerMax} chunks`,
-      );
-    }
+    return this.#store(
+      {
+        isSparse: content.isSparse,
+        nextData: (offset) => content.nextData(offset),
+        read: (target, offset) => {
+          this.#budget.charge("impliedBytes", target.length);
+          return content.read(target, offset);
+        },
+      },
+      sizeBytes,
+    );
+  }
+
+  #store(content: ContentSource, sizeBytes: number): Promise<StoredContent> {
+    this.#budget.charge("chunks", Math.ceil(sizeBytes / this.#options.chunkBytes));
     return storeContent(content, sizeBytes, this.#options);
   }
 
@@ -70,7 +78,7 @@ export class TarSource implements TreeSource {
 }
 
 /** The content of the entry at hand. */
-function contentOf(reader: TarReader, sizeBytes: number): ContentSource {
+function contentOf(reader: TarReader, sizeBytes: number, budget: TarBudget): ContentSource {
   let position = 0;
   return {
     isSparse: reader.isSparse,
@@ -81,7 +89,9 @@ function contentOf(reader: TarReader, sizeBytes: number): ContentSource {
     },
     async read(target, offset) {
       reader.skipHole(offset - position);
+      const impliedBytes = reader.filledBytes;
       const count = await reader.readContent(target);
+      budget.charge("impliedBytes", reader.filledBytes - impliedBytes);
       assert(count === target.length, "the content is as long as its entry says");
       position = offset + count;
     },

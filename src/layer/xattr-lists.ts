@@ -12,6 +12,12 @@ const overlayPrivate = new Set(
 
 export class XattrLists {
   readonly #lists = new Map<string, readonly Xattr[]>();
+  readonly #onNew: (list: readonly Xattr[]) => void;
+
+  /** @param onNew is told of each list that is kept; may throw */
+  constructor(onNew: (list: readonly Xattr[]) => void = () => undefined) {
+    this.#onNew = onNew;
+  }
 
   intern(xattrs: readonly Xattr[]): readonly Xattr[] {
     if (xattrs.length === 0) return noXattrs;
@@ -22,6 +28,7 @@ export class XattrLists {
       .join("\0");
     const known = this.#lists.get(key);
     if (known !== undefined) return known;
+    this.#onNew(kept);
     this.#lists.set(key, kept);
     return kept;
   }

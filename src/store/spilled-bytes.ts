@@ -34,7 +34,7 @@ export class SpilledBytes implements ByteStore, Disposable {
     this.#folder = folder;
   }
 
-  /** Throws AppError `resource_exhausted` for a full disk and beyond 4 GiB. */
+  /** Throws AppError `resource_exhausted` for a full disk, `unimplemented` beyond 4 GiB. */
   add(bytes: Uint8Array): number {
     if (this.#bufferedBytes + bytes.length > bufferBytes) this.#spill();
     const address = this.#spilledBytes + this.#bufferedBytes;
@@ -75,7 +75,7 @@ export class SpilledBytes implements ByteStore, Disposable {
 
   #write(bytes: Uint8Array): void {
     if (this.#spilledBytes + bytes.length > spilledBytesMax) {
-      throw new AppError("resource_exhausted", "The layer has more than 4 GiB of small files");
+      throw new AppError("unimplemented", "The layer has more than 4 GiB of small files");
     }
     try {
       this.#file ??= openNameless(this.#folder);

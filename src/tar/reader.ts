@@ -47,6 +47,8 @@ export class TarReader {
   #size = 0;
   #position = 0;
   #isAtEnd = false;
+  /** Zeros that `readContent` has made up so far: the archive does not hold them. */
+  filledBytes = 0;
 
   constructor(source: AsyncIterable<Uint8Array>, options: TarReaderOptions) {
     this.#source = new ByteSource(source);
@@ -101,6 +103,7 @@ export class TarReader {
       const hole = Math.min(this.holeBytes(), count - filled);
       if (hole > 0) {
         target.fill(0, filled, filled + hole);
+        this.filledBytes += hole;
         this.skipHole(hole);
         filled += hole;
       } else {

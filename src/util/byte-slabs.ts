@@ -22,7 +22,7 @@ export class ByteSlabs {
   #nextAddress = 0;
   #freeBytes = 0;
 
-  /** Keeps a copy. Throws AppError `resource_exhausted` beyond 4 GiB. */
+  /** Keeps a copy. Throws AppError `unimplemented` beyond 4 GiB. */
   add(bytes: Uint8Array): SlabAddress {
     const address = this.#claim(bytes.length);
     this.bytesAt(address, bytes.length).set(bytes);
@@ -73,7 +73,7 @@ export class ByteSlabs {
   #grow(lengthBytes: number): void {
     const count = Math.ceil(lengthBytes / slabBytes);
     if (this.#slabs.length + count > slabsMax) {
-      throw new AppError("resource_exhausted", "More than 4 GiB of names and small content");
+      throw new AppError("unimplemented", "More than 4 GiB of names and small content");
     }
     this.#nextAddress = this.#slabs.length * slabBytes;
     this.#freeBytes = Math.max(slabBytes, lengthBytes);
