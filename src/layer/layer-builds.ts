@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { AppError, describeError } from "../errors.ts";
+import { AppError, describeError, type ErrorCode } from "../errors.ts";
 import type { ConvertedLayer } from "../snapshot/contract.ts";
 import type { BlockRange } from "../store/layout.ts";
 import type { PackAllocator, Reservation } from "../store/pack-allocator.ts";
@@ -146,9 +146,13 @@ export class LayerBuilds {
   }
 
   async #publish(thread: WorkerThread, job: number): Promise<PublishedLayer> {
-    const published = await thread.call<PublishedLayer>("publish", job);
-    this.#options.protect(published.layerId);
-    return published;
+    try {
+      const published = await thread.call<PublishedLayer>("publish", job);
+      this.#options.protect(published.layerId);
+      return published;
+    } catch (error) {
+      throw publishFailure(error);
+    }
   }
 
   #report({ layerId, restoredChunks, isImageRestored }: PublishedLayer): void {
@@ -169,4 +173,14 @@ export class LayerBuilds {
       this.#options.log.error({ reason: describeError(error) }, "cannot free unneeded blocks");
     }
   }
+}
+
+/** Content that vanished, for which the layer is built again; a full disk, which helps nobody. */
+const passedOn: ReadonlySet<ErrorCode> = new Set(["unavailable", "resource_exhausted"]);
+
+/** The layer was read whole and is right: what we cannot keep of it, somebody else may. */
+function publishFailure(error: unknown): unknown {
+  if (error instanceof AppError && passedOn.has(error.code)) return error;
+  const problem = `Cannot publish the layer: ${describeError(error)}`;
+  return new AppError("unimplemented", problem, { cause: error });
 }
