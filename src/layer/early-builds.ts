@@ -6,11 +6,15 @@
  * published layer that no snapshot has. So it takes no memory, and is deleted when nobody comes for
  * it, by the next start at the latest.
  *
+ * Several large layers at once would take more memory than one daemon should have. So a build
+ * begins only while there is enough left, and the newest one is given up when there is too little.
+ *
  * @module
  */
 import { describeError } from "../errors.ts";
 import type { BlobLayer, LayerBlob } from "../snapshot/contract.ts";
 import { cancel, makeCancelFlag } from "../util/cancel-flag.ts";
+import { MiB } from "../util/bytes.ts";
 import type { Logger } from "../util/logger.ts";
 import type { DownloadedBlob } from "./blob-reads.ts";
 
@@ -18,6 +22,11 @@ import type { DownloadedBlob } from "./blob-reads.ts";
 const aheadMax = 8;
 /** Downloads that may wait for their turn; containerd's overlay takes as many layers. */
 const waitingMax = 128;
+/** Memory of the process: up to where a build begins, and from where on the newest one ends. */
+const beginBytesMax = 210 * MiB;
+const residentBytesMax = 265 * MiB;
+/** How often it is looked at while builds are under way or wait for memory. */
+const memoryCheckMs = 250;
 /** How long a layer waits for its Apply, which comes when the layers below it are unpacked. */
 const keptMs = 900_000;
 
@@ -40,6 +49,8 @@ export interface EarlyBuildsOptions {
   /** Ends the protection; an unused layer is deleted. */
   readonly end: (layerId: number, isUsed: boolean) => void;
   readonly keptMs?: number;
+  /** Memory of the process. */
+  readonly residentBytes?: () => number;
   readonly log: Logger;
 }
 
@@ -73,6 +84,9 @@ export class EarlyBuilds {
   #ahead = 0;
   /** Applies under way. */
   #applying = 0;
+  #memoryTimer: Timer | undefined;
+  /** A build was given up for its memory, and has not let go of it. */
+  #isEnding = false;
   #isWanted = true;
 
   constructor(options: EarlyBuildsOptions) {
@@ -123,6 +137,28 @@ export class EarlyBuilds {
   standDown(): void {
     this.#isWanted = false;
     for (const [digest, { layer }] of this.#builds) if (layer === undefined) this.#forget(digest);
+    this.#watchMemory();
+  }
+
+  /**
+   * Begins what waits for memory, or ends the newest build; called now and then while there is any.
+   * Apply builds the layer when it comes for it, as if there had been none.
+   */
+  checkMemory(): void {
+    if (this.#residentBytes() <= residentBytesMax) {
+      this.#startNext();
+      return;
+    }
+    const newest = [...this.#builds].findLast(([, { isAhead }]) => isAhead);
+    if (newest === undefined || this.#isEnding) return;
+    const [digest, { layer }] = newest;
+    this.#isEnding = true;
+    void layer?.finally(() => (this.#isEnding = false));
+    this.#options.log.info(
+      { blob: digest },
+      `memory is short: layer ${digest} waits for its Apply`,
+    );
+    this.#drop(digest);
   }
 
   /** Gives up what is under way and what waits; resolves when nothing is under way any more. */
@@ -167,11 +203,28 @@ export class EarlyBuilds {
     return this.#ahead + this.#applying < workers && this.#ahead < Math.max(1, workers - 1);
   }
 
+  #residentBytes(): number {
+    return this.#options.residentBytes?.() ?? process.memoryUsage.rss();
+  }
+
   #startNext(): void {
     for (const [digest, build] of [...this.#builds].slice(0, aheadMax)) {
-      if (!this.#hasRoom()) return;
+      if (!this.#hasRoom()) break;
+      if (build.layer === undefined && this.#residentBytes() > beginBytesMax) break;
       build.layer ??= this.#run(digest, build);
     }
+    this.#watchMemory();
+  }
+
+  /** Runs while there is a build that may begin, or end. */
+  #watchMemory(): void {
+    const isNeeded = [...this.#builds.values()].some(
+      ({ layer, isAhead }) => layer === undefined || isAhead,
+    );
+    if (isNeeded === (this.#memoryTimer !== undefined)) return;
+    clearInterval(this.#memoryTimer);
+    this.#memoryTimer = isNeeded ? setInterval(() => this.checkMemory(), memoryCheckMs) : undefined;
+    this.#memoryTimer?.unref();
   }
 
   async #run(digest: string, build: EarlyBuild): Promise<BlobLayer | undefined> {

@@ -3,6 +3,7 @@ import { waitUntil } from "../../../scripts/lib/process.ts";
 import type { DownloadedBlob } from "../../../src/layer/blob-reads.ts";
 import { EarlyBuilds } from "../../../src/layer/early-builds.ts";
 import type { BlobLayer } from "../../../src/snapshot/contract.ts";
+import { MiB } from "../../../src/util/bytes.ts";
 import { isCancelled } from "../../../src/util/cancel-flag.ts";
 import { blobOf, RecordingLog } from "../snapshot/fakes.ts";
 
@@ -25,6 +26,7 @@ class Fixture {
   readonly log = new RecordingLog();
   readonly signal = new AbortController();
   readonly early: EarlyBuilds;
+  residentBytes = 0;
 
   constructor(workers = 2, keptMs = 60_000) {
     this.early = new EarlyBuilds({
@@ -38,6 +40,7 @@ class Fixture {
         return promise;
       },
       end: (layerId, isUsed) => void this.ended.push({ layerId, isUsed }),
+      residentBytes: () => this.residentBytes,
       log: this.log,
     });
   }
@@ -192,6 +195,38 @@ describe("EarlyBuilds", () => {
     fixture.claim("a")[Symbol.dispose]();
     fixture.offer("d");
     expect(fixture.started).toEqual(["a", "d"]);
+  });
+
+  test("begins nothing while memory is short", () => {
+    const fixture = new Fixture(8);
+    fixture.offer("a");
+    fixture.residentBytes = 211 * MiB;
+    fixture.offer("b");
+    fixture.early.checkMemory();
+    expect(fixture.started).toEqual(["a"]);
+    fixture.residentBytes = 209 * MiB;
+    fixture.early.checkMemory();
+    expect(fixture.started).toEqual(["a", "b"]);
+  });
+
+  test("gives up the newest build that Apply has not come for when memory runs out", async () => {
+    const fixture = new Fixture(8);
+    fixture.offer("a", "b", "c");
+    using _ = fixture.claim("c");
+    fixture.residentBytes = 264 * MiB;
+    fixture.early.checkMemory();
+    const aborted = () => fixture.builds.map(({ signal }) => signal.aborted);
+    expect(aborted()).toEqual([false, false, false]);
+    fixture.residentBytes = 266 * MiB;
+    fixture.early.checkMemory();
+    // Memory comes back only when the build has ended.
+    fixture.early.checkMemory();
+    expect(aborted()).toEqual([false, true, false]);
+    await Bun.sleep(0);
+    fixture.early.checkMemory();
+    expect(aborted()).toEqual([true, true, false]);
+    using claim = fixture.claim("b");
+    expect(await claim.layer).toBeUndefined();
   });
 
   test("gives up everything when it is closed", async () => {
