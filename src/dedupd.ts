@@ -6,7 +6,7 @@
 import type { Config } from "./config/schema.ts";
 import { type AppError, describeError } from "./errors.ts";
 import { createControlApp } from "./http/control-app.ts";
-import { serveUnix } from "./http/unix-server.ts";
+import { requireSocketPath, serveUnix } from "./http/unix-server.ts";
 import { createLogger } from "./log.ts";
 import { notifyReady, openChannelKeeper } from "./ondemand/channel-keeper.ts";
 import { OnDemandServer } from "./ondemand/on-demand-server.ts";
@@ -31,10 +31,12 @@ export async function runDedupd(config: Config): Promise<void> {
   const { dedupd: socketPath } = socketPaths(config.address);
   // Before anything else is opened, and until all is closed: only one process may fill the packs
   // of a node and answer the kernel.
-  const http = started.use(serveUnix(createControlApp(server), socketPath));
+  started.use(requireSocketPath(socketPath));
   started.defer(() => server.close());
-  started.defer(() => http.stop());
   await server.start();
+  // Not before: what connects would have the numbers of descriptors by which reads that wait are
+  // taken over (fanotify/descriptors.ts).
+  started.use(serveUnix(createControlApp(server), socketPath));
   notifyReady(process.env);
   log.info({ version, socketPath, backend: server.backendName }, "serving content on demand");
   log.info({ signal: await stopped }, "stopping");

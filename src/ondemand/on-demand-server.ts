@@ -211,7 +211,10 @@ export class OnDemandServer implements DedupdControl {
   async close(): Promise<void> {
     this.#starts.close();
     this.#exposures.close();
-    await this.#current?.backend.close();
+    const current = this.#current;
+    // What is synced below is not complete for a channel that is closed, but for the next process.
+    this.#current = undefined;
+    await current?.backend.close();
     this.#engine.close();
     this.#events.close();
     await this.#syncer.close(this.#store.packs);
