@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { unmount } from "../../ffi/mount.ts";
+import { waitUntil } from "../../scripts/lib/process.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { MiB } from "../../src/util/bytes.ts";
 import { ClientFixture, LyingServer } from "../support/lying-registry.ts";
@@ -32,11 +33,13 @@ describe("Filler", () => {
       writeFileSync(ballast, Buffer.alloc(ballastBytes, 1));
       await using registry = new LyingServer(honestly([fixture]));
       using client = new ClientFixture().withServers(registry);
-      const options = { root: disk, lazy: { read_timeout_ms: 1500 } };
+      const options = { root: disk, lazy: { read_timeout_ms: 4000 } };
       await using filling = new Filling(client.client, options);
       const pack = filling.open(512, fixture);
       const error = await rejection(filling.read(512, 0, fixture.content.length));
       expect(error).toMatchObject({ code: "unavailable" });
+      // A piece that comes slowly has not reached the disk yet.
+      await waitUntil(() => pack.reason !== undefined, "there is room");
       expect(pack.reason).toContain("ENOSPC");
       expect(pack.isFull).toBe(false);
       expect(filling.isRight(pack, fixture)).toBe(true);
