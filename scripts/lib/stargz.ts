@@ -23,6 +23,8 @@ const environment = {
   GOCACHE: "/build/cache",
   GOFLAGS: "",
   CGO_ENABLED: "0",
+  // That of the caller is not in the tree.
+  TMPDIR: "/tmp",
 };
 
 /** Packages only unpacked: nothing of them is to be run but the compiler, which needs no setup. */
@@ -57,7 +59,7 @@ async function buildDaemon(folder: string): Promise<void> {
   await rm(tree, { recursive: true });
 }
 
-/** The daemon's program; built at the first call, which takes three minutes. */
+/** The daemon's program; built at the first call, which takes five minutes. */
 export async function ensureStargz(): Promise<string> {
   await ensurePackages(["debootstrap"]);
   const hash = new Bun.CryptoHasher("sha256").update(await Bun.file(source).bytes());
