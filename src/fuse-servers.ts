@@ -36,11 +36,7 @@ export class FuseServers {
   constructor(options: FuseServersOptions) {
     this.#options = options;
     this.#loading = options.threads;
-    // When all that is done at once is done: the packs that a process before this one had exposed
-    // are exposed again by then, and who looks for one must find it.
-    setImmediate(() => {
-      for (let thread = 0; thread < options.threads; thread++) this.#start();
-    });
+    for (let thread = 0; thread < options.threads; thread++) this.#start();
   }
 
   /**
