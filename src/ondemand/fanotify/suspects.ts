@@ -78,12 +78,14 @@ export class Suspects {
 
   /** Tries again to drop what is mapped, and forgets those whose readers have all ended. */
   check(): void {
+    const before = new Map(this.#suspects);
+    for (const [packId, suspect] of before) this.#suspects.set(packId, this.#drop(suspect));
+    // After that, which may have found readers.
+    const namespaces = mountNamespaces();
     let hasChanged = false;
-    for (const [packId, suspect] of this.#suspects) {
-      const now = this.#drop(suspect);
-      this.#suspects.set(packId, now);
-      const isOver = hasEnded(now);
-      hasChanged ||= now !== suspect || isOver;
+    for (const [packId, now] of this.#suspects) {
+      const isOver = hasEnded(now, namespaces);
+      hasChanged ||= now !== before.get(packId) || isOver;
       if (!isOver) continue;
       this.#suspects.delete(packId);
       this.#options.log.info({ packId }, "all who may have read zeros of a pack have ended");
@@ -131,9 +133,8 @@ export class Suspects {
 }
 
 /** Where no reader is known, there may be one all the same: then only its end is one. */
-function hasEnded({ mayBeCached, users }: Suspect): boolean {
+function hasEnded({ mayBeCached, users }: Suspect, namespaces: ReadonlySet<string>): boolean {
   if (mayBeCached || users.length === 0) return false;
-  const namespaces = mountNamespaces();
   return !users.some(({ namespace }) => namespaces.has(namespace));
 }
 
