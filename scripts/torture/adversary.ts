@@ -5,7 +5,7 @@
  */
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Failpoint, failpoints } from "../../src/util/failpoint.ts";
+import { type Failpoint, failpoints, readFailpoints } from "../../src/util/failpoint.ts";
 import { Picker } from "../../test/support/picker.ts";
 import { waitUntil } from "../lib/process.ts";
 import { fillDisk } from "./full-disk.ts";
@@ -48,15 +48,7 @@ const pointsOfStart: ReadonlySet<string> = new Set<Failpoint>([
   "takeover.orphans",
 ]);
 /** Those that readers come to again and again. */
-const pointsOfReads: ReadonlySet<string> = new Set<Failpoint>([
-  "pass.before",
-  "pass.held",
-  "fill.before-write",
-  "fill.after-write",
-  "fill.after-present",
-  "answer.before",
-  "answer.after",
-]);
+const pointsOfReads: ReadonlySet<string> = new Set(readFailpoints);
 /** Those of the very first start, when there is no channel to take over. */
 const pointsOfBirth: readonly Failpoint[] = ["channel.before-keep", "channel.after-keep"];
 /** Those that only one backend has, or comes to more than once. */

@@ -11,8 +11,8 @@
  */
 import { readFileSync, unlinkSync } from "node:fs";
 
-/** In the order in which a read meets them, then those of packs, then those of a start. */
-export const failpoints = [
+/** In the order in which a read meets them. */
+export const readFailpoints = [
   "pass.before",
   "pass.held",
   "fill.before-write",
@@ -20,6 +20,11 @@ export const failpoints = [
   "fill.after-present",
   "answer.before",
   "answer.after",
+] as const;
+
+/** Those of reads, then those of packs, then those of a start. */
+export const failpoints = [
+  ...readFailpoints,
   "complete.before",
   "complete.after",
   "expose.marked",
