@@ -37,6 +37,15 @@ class Scene implements AsyncDisposable {
     return client;
   }
 
+  /** A client that has a channel kept, and does not have it open itself any more. */
+  async keeping(channel: ChannelProbe): Promise<KeeperClient> {
+    const client = this.client();
+    const fd = channel.openChannel();
+    await client.keep("fifo", fd);
+    closeSync(fd);
+    return client;
+  }
+
   /** Starts a process that takes the channel over; resolves when the keeper has it (again). */
   async owner(path: string, expected = ""): Promise<Service> {
     const script = join(import.meta.dir, "..", "support", "ondemand", "channel-owner.ts");
@@ -100,10 +109,7 @@ describe("KeeperClient", () => {
   test("replaces a channel by another one of that name", async () => {
     await using scene = new Scene();
     using channel = await scene.channel();
-    const client = scene.client();
-    const fd = channel.openChannel();
-    await client.keep("fifo", fd);
-    closeSync(fd);
+    const client = await scene.keeping(channel);
     const other = targetOf(2);
     await client.keep("fifo", 2);
     expect(channel.isHeld()).toBe(false);
@@ -130,10 +136,7 @@ describe("KeeperClient", () => {
   test("gives them to the next keeper also when it is closed just then", async () => {
     await using scene = new Scene();
     using channel = await scene.channel();
-    const client = scene.client();
-    const fd = channel.openChannel();
-    await client.keep("fifo", fd);
-    closeSync(fd);
+    const client = await scene.keeping(channel);
     process.kill(await scene.pid(), "SIGKILL");
     await client.close();
     expect(channel.isHeld()).toBe(true);
