@@ -48,7 +48,7 @@ import type { Logger } from "./util/logger.ts";
 import type { Handlers } from "./util/thread-channel.ts";
 
 const checkpointIntervalMs = 5_000;
-/** A longer log of the index is moved to it; one of a large layer is. */
+/** A longer log of the index is moved to it; a large layer makes one. */
 const indexLogBytesMax = 64 * KiB;
 
 export interface Node {
