@@ -1,15 +1,11 @@
 /** A program is fetched what it reads, and hardly more. */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { join } from "node:path";
-import { runCommand } from "../../scripts/lib/process.ts";
-import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { KiB, MiB } from "../../src/util/bytes.ts";
 import { containerd21Lazy } from "../support/containerd-flavours.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
 import { directory, file, type Layer } from "../support/image/layer.ts";
-import { layoutImage, writeLayout } from "../support/image/layout.ts";
-import { makeImage, packLayer } from "../support/image/oci.ts";
+import { convertedImage } from "../support/lazy/converted-image.ts";
 import { TestNode } from "../support/node.ts";
 import { randomBytes } from "../support/random.ts";
 
@@ -32,12 +28,10 @@ function dataLayer(): Layer {
 
 test("at most 15 % more is fetched than is read", async () => {
   using scratch = scratchFolder("bytes");
-  const [source, out] = [join(scratch.path, "source"), join(scratch.path, "lazy")];
   const layers = [await busyboxLayer(), dataLayer()];
-  await writeLayout(source, makeImage("bytes:1", layers.map(packLayer)));
-  await runCommand([binaryFile, "convert", source, out]);
+  const image = await convertedImage(scratch.path, "bytes:1", layers);
   await using node = await TestNode.start(containerd21Lazy, { lazyBackground: "off" });
-  const reference = await node.pull(layoutImage(out, "bytes:1"));
+  const reference = await node.pull(image);
   const paths = read.flatMap((index) => [`/data/${index}`, `/data/${index}-small`]);
   await node.containerd.run(reference, "bytes", ["sh", "-c", `cat ${paths.join(" ")} > /dev/null`]);
   const { readBytes = 0, filledBytes = 0 } =

@@ -5,7 +5,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
+import { waitUntil } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { ControlClient } from "../../src/ondemand/control-client.ts";
@@ -14,8 +14,8 @@ import { KiB } from "../../src/util/bytes.ts";
 import { containerd21Lazy } from "../support/containerd-flavours.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
 import { directory, file, type Layer } from "../support/image/layer.ts";
-import { layoutImage, writeLayout } from "../support/image/layout.ts";
-import { type Image, makeImage, packLayer, sha256 } from "../support/image/oci.ts";
+import { type Image, sha256 } from "../support/image/oci.ts";
+import { convertedImage } from "../support/lazy/converted-image.ts";
 import { TestNode } from "../support/node.ts";
 import { randomBytes } from "../support/random.ts";
 
@@ -37,11 +37,7 @@ function dataLayer(): Layer {
 }
 
 async function lazyImage(folder: string): Promise<Image> {
-  const [source, out] = [join(folder, "source"), join(folder, "lazy")];
-  const layers = [await busyboxLayer(), dataLayer()];
-  await writeLayout(source, makeImage("life:1", layers.map(packLayer)));
-  await runCommand([binaryFile, "convert", source, out]);
-  return layoutImage(out, "life:1");
+  return convertedImage(folder, "life:1", [await busyboxLayer(), dataLayer()]);
 }
 
 /** Notes each file that is right, and each that is not, until it is told to stop. */

@@ -8,8 +8,9 @@ import { KiB } from "../../src/util/bytes.ts";
 import { containerd21Lazy } from "../support/containerd-flavours.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
 import { directory, file, type Layer } from "../support/image/layer.ts";
-import { layoutImage, writeLayout } from "../support/image/layout.ts";
-import { type Image, makeImage, packLayer } from "../support/image/oci.ts";
+import { layoutImage } from "../support/image/layout.ts";
+import type { Image } from "../support/image/oci.ts";
+import { convertedImage } from "../support/lazy/converted-image.ts";
 import { TestNode } from "../support/node.ts";
 import { randomBytes } from "../support/random.ts";
 
@@ -30,11 +31,7 @@ function dataLayer(): Layer {
 }
 
 async function lazyImage(folder: string): Promise<Image> {
-  const [source, out] = [join(folder, "source"), join(folder, "lazy")];
-  const layers = [await busyboxLayer(), dataLayer()];
-  await writeLayout(source, makeImage("traced:1", layers.map(packLayer)));
-  await runCommand([binaryFile, "convert", source, out]);
-  return layoutImage(out, "traced:1");
+  return convertedImage(folder, "traced:1", [await busyboxLayer(), dataLayer()]);
 }
 
 /** How many reads have waited for content; and what prefetch by trace brought and was good for. */
@@ -87,7 +84,7 @@ test("an image is converted with what its trace names first", async () => {
   await node.waitUntilUnmounted();
 
   const again = join(scratch.path, "again");
-  const lazy = join(scratch.path, "lazy");
+  const lazy = join(scratch.path, "traced-1-estargz");
   await runCommand([binaryFile, "convert", lazy, again, "--trace", trace]);
   const landmarked = { ...layoutImage(again, "traced:1"), name: "landmark:1" };
   await using other = await startNode();

@@ -2,9 +2,7 @@
  * Lazy images on a real containerd: mounted before their content is there, and right all the same.
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { join } from "node:path";
 import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
-import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import { MiB } from "../../src/util/bytes.ts";
 import { containerd16Cri, containerd21Lazy } from "../support/containerd-flavours.ts";
@@ -12,9 +10,9 @@ import { pullByCri } from "../support/cri.ts";
 import { busyboxLayer } from "../support/image/busybox.ts";
 import { hardCaseLayers } from "../support/image/hard-cases.ts";
 import { directory, file, type Layer } from "../support/image/layer.ts";
-import { layoutImage, writeLayout } from "../support/image/layout.ts";
 import { expectedTree, treeDifferences } from "../support/image/model.ts";
-import { chainId, type Image, makeImage, packLayer, sha256 } from "../support/image/oci.ts";
+import { chainId, type Image, sha256 } from "../support/image/oci.ts";
+import { convertedImage } from "../support/lazy/converted-image.ts";
 import { TestNode } from "../support/node.ts";
 import { randomBytes } from "../support/random.ts";
 import { readTree } from "../support/tree.ts";
@@ -35,15 +33,6 @@ function contentLayer(seed: string): Layer {
   );
   const folders = [directory("data"), directory("data/small")];
   return [...folders, file(`data/large`, large), file("data/text", "text ".repeat(1e6)), ...small];
-}
-
-async function lazyImage(folder: string, name: string, layers: readonly Layer[], format: string) {
-  const stem = join(folder, name.replace(":", "-"));
-  const source = `${stem}-source`;
-  const out = `${stem}-${format}`;
-  await writeLayout(source, makeImage(name, layers.map(packLayer)));
-  await runCommand([binaryFile, "convert", source, out, "--format", format]);
-  return layoutImage(out, name);
 }
 
 /** What the registry sent of the layers of an image. */
@@ -74,8 +63,8 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     scratch = scratchFolder("lazy");
     layers = [await busyboxLayer(), ...describableHardCases(), contentLayer("one")];
     images = {
-      estargz: await lazyImage(scratch.path, "lazy:1", layers, "estargz"),
-      "zstd-chunked": await lazyImage(scratch.path, "lazy:1", layers, "zstd-chunked"),
+      estargz: await convertedImage(scratch.path, "lazy:1", layers, "estargz"),
+      "zstd-chunked": await convertedImage(scratch.path, "lazy:1", layers, "zstd-chunked"),
     };
   });
 
@@ -128,7 +117,7 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     await node.pull(images.estargz);
     await allFetched(node);
     const siblingLayers = [...layers.slice(0, -1), contentLayer("two")];
-    const sibling = await lazyImage(scratch.path, "lazy:2", siblingLayers, "estargz");
+    const sibling = await convertedImage(scratch.path, "lazy:2", siblingLayers, "estargz");
     await node.pull(sibling);
     await allFetched(node);
     // The small files are new, some 800 KB; the large one and the text are not.
@@ -171,7 +160,7 @@ describe("lazy images on containerd 1.6", () => {
   test("are claimed when a kubelet pulls them", async () => {
     using scratch = scratchFolder("lazy");
     const layers = [await busyboxLayer(), contentLayer("one")];
-    const image = await lazyImage(scratch.path, "lazy:1", layers, "estargz");
+    const image = await convertedImage(scratch.path, "lazy:1", layers, "estargz");
     await using node = await TestNode.start(containerd16Cri, { lazyBackground: "off" });
     const reference = node.registry.reference(image);
     await node.registry.push(image);
