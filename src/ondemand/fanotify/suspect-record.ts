@@ -5,14 +5,14 @@
  *
  * @module
  */
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { describeError } from "../../errors.ts";
 import { exposedPacks } from "../../store/exposed-packs.ts";
 import { packPath, storePaths } from "../../store/paths.ts";
 import type { Logger } from "../../util/logger.ts";
-import { currentBootId } from "../presence.ts";
+import { readBootRecord, writeBootRecord } from "../boot-record.ts";
 
 const suspectSchema = z.object({
   packId: z.number(),
@@ -45,15 +45,18 @@ export class SuspectRecord {
 
   /** Without those that were deleted since: their numbers may become those of other packs. */
   read(): RecordedSuspect[] {
-    if (!existsSync(this.#path)) return [];
+    const recorded = this.#readAll();
+    if (recorded.length === 0) return [];
     const paths = storePaths(this.#root);
     const exposed = new Set(exposedPacks(paths));
+    return recorded.filter(
+      ({ packId }) => exposed.has(packId) && existsSync(packPath(paths, packId)),
+    );
+  }
+
+  #readAll(): readonly RecordedSuspect[] {
     try {
-      const record = schema.parse(JSON.parse(readFileSync(this.#path, "utf8")));
-      if (record.bootId !== currentBootId()) return [];
-      return record.suspects.filter(
-        ({ packId }) => exposed.has(packId) && existsSync(packPath(paths, packId)),
-      );
+      return readBootRecord(this.#path, schema)?.suspects ?? [];
     } catch (error) {
       this.#log.error({ reason: describeError(error) }, "the record of suspect packs is lost");
       return [];
@@ -62,14 +65,13 @@ export class SuspectRecord {
 
   /** A full disk is no reason to leave the packs without who watches them. */
   write(suspects: readonly RecordedSuspect[]): void {
-    const record: z.infer<typeof schema> = {
-      version: 1,
-      bootId: currentBootId(),
-      suspects: suspects.map(({ packId, mayBeCached, users }) => ({ packId, mayBeCached, users })),
-    };
+    const facts = suspects.map(({ packId, mayBeCached, users }) => ({
+      packId,
+      mayBeCached,
+      users,
+    }));
     try {
-      writeFileSync(`${this.#path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 });
-      renameSync(`${this.#path}.new`, this.#path);
+      writeBootRecord<z.infer<typeof schema>>(this.#path, { version: 1, suspects: facts });
     } catch (error) {
       const reason = describeError(error);
       this.#log.error({ reason }, "suspect packs are not recorded: the next dedupd forgets them");

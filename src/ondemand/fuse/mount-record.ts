@@ -7,10 +7,9 @@
  *
  * @module
  */
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { currentBootId } from "../presence.ts";
+import { readBootRecord, writeBootRecord } from "../boot-record.ts";
 
 const schema = z.object({
   /** Raised with every change of what FUSE_INIT is answered and of how nodes are numbered. */
@@ -26,27 +25,13 @@ const fileName = "lazy.fuse.json";
 
 /** Undefined for none, one of another boot or of another version. */
 export function readMountRecord(root: string): MountRecord | undefined {
-  let text: string;
   try {
-    text = readFileSync(join(root, fileName), "utf8");
+    return readBootRecord(join(root, fileName), schema);
   } catch {
     return undefined;
   }
-  const record = schema.safeParse(parseJson(text)).data;
-  return record?.bootId === currentBootId() ? record : undefined;
 }
 
 export function writeMountRecord(root: string, { device }: MountRecord): void {
-  const record: z.infer<typeof schema> = { version: 1, device, bootId: currentBootId() };
-  const path = join(root, fileName);
-  writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 });
-  renameSync(`${path}.new`, path);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  writeBootRecord<z.infer<typeof schema>>(join(root, fileName), { version: 1, device });
 }
