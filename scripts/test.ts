@@ -33,6 +33,8 @@ const expectedSkips: readonly RegExp[] = [
 ];
 
 const slowestShown = 10;
+/** Of the error of a failed test. */
+const reasonLinesShown = 8;
 
 /** Stages by name or first word of the name: `conformance` is both of them. */
 function chooseStages(names: readonly string[]): readonly Stage[] {
@@ -89,6 +91,13 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+/** The name and how the reason begins: whoever sees only the end of the output can act on it. */
+function printFailure({ name, reason = "" }: TestResult): void {
+  print(`FAILED: ${name}`);
+  const lines = reason.split("\n").filter((line) => line !== "");
+  for (const line of lines.slice(0, reasonLinesShown)) print(`  ${line}`);
+}
+
 function printSummary(
   results: readonly TestResult[],
   durations: ReadonlyMap<string, number>,
@@ -102,7 +111,7 @@ function printSummary(
     print(`  ${seconds(durationMs).padStart(8)} ${name}`);
   }
   for (const { name } of of("skipped")) print(`skipped: ${name}`);
-  for (const { name } of of("failed")) print(`FAILED: ${name}`);
+  for (const test of of("failed")) printFailure(test);
   const skipped = of("skipped").length;
   const counts = `${of("passed").length} passed, ${of("failed").length} failed`;
   print(skipped === 0 ? counts : `${counts}, ${skipped} skipped`);

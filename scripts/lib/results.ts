@@ -10,6 +10,8 @@ export interface TestResult {
   readonly name: string;
   readonly outcome: Outcome;
   readonly durationMs: number;
+  /** Of a failed test: what its error says, where the runner reports it. */
+  readonly reason?: string | undefined;
 }
 
 /** The outcome of something that is a test only for us. */
@@ -41,6 +43,11 @@ function outcomeOf(body: string): Outcome {
   return body.includes("<skipped") ? "skipped" : "passed";
 }
 
+function reasonOf(body: string): string | undefined {
+  const [failure] = /<(?:failure|error)\s[^>]*>/.exec(body) ?? [];
+  return failure === undefined ? undefined : attribute(failure, "message");
+}
+
 /** The test cases of a JUnit file as `bun test --reporter=junit` writes it. */
 export function parseJunit(xml: string): TestResult[] {
   const testCase = /<testcase(?<tag>\s[^>]*?)(?:\/>|>(?<body>[\s\S]*?)<\/testcase>)/g;
@@ -52,6 +59,7 @@ export function parseJunit(xml: string): TestResult[] {
       name: name.filter((part) => part !== "").join(" > "),
       outcome: outcomeOf(body),
       durationMs: Number(attribute(tag, "time")) * 1000,
+      reason: reasonOf(body),
     };
   });
 }

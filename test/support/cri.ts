@@ -6,6 +6,7 @@
  */
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
+import { waitUntil } from "../../scripts/lib/process.ts";
 
 const pullImage = "/runtime.v1.ImageService/PullImage";
 /** `PullImageRequest.image` and `ImageSpec.image`, `PullImageResponse.image_ref`. */
@@ -33,6 +34,20 @@ function decodeResponse(bytes: Buffer): string {
   return "";
 }
 
+/** containerd answers on its socket before its CRI plugin has started; a kubelet asks again. */
+const notStarted = /server is not initialized yet/;
+
+function callPullImage(client: Client, reference: string): Promise<string> {
+  return new Promise<string>((resolve, reject) => {
+    const answer = (error: ServiceError | null, id?: string): void => {
+      if (error === null) resolve(id ?? "");
+      else reject(error);
+    };
+    const options = { deadline: Date.now() + timeoutMs };
+    client.makeUnaryRequest(pullImage, encodeRequest, decodeResponse, reference, options, answer);
+  });
+}
+
 /**
  * Pulls an image as a kubelet does, into the namespace `k8s.io`; resolves with its ID.
  *
@@ -40,16 +55,19 @@ function decodeResponse(bytes: Buffer): string {
  */
 export async function pullByCri(socket: string, reference: string): Promise<string> {
   const client = new Client(`unix:${socket}`, credentials.createInsecure());
+  let id: string | undefined;
+  const hasPulled = async (): Promise<boolean> => {
+    try {
+      id = await callPullImage(client, reference);
+    } catch (error) {
+      if (!notStarted.test(String(error))) throw error;
+    }
+    return id !== undefined;
+  };
   try {
-    return await new Promise<string>((resolve, reject) => {
-      const answer = (error: ServiceError | null, id?: string): void => {
-        if (error === null) resolve(id ?? "");
-        else reject(error);
-      };
-      const options = { deadline: Date.now() + timeoutMs };
-      client.makeUnaryRequest(pullImage, encodeRequest, decodeResponse, reference, options, answer);
-    });
+    await waitUntil(hasPulled, "containerd's CRI plugin has not started");
   } finally {
     client.close();
   }
+  return id ?? "";
 }

@@ -15,7 +15,12 @@ describe("parseJunit()", () => {
 </testsuites>`;
     expect(parseJunit(xml)).toEqual([
       { name: "a.test.ts > outer > inner > ok\n<1>", outcome: "passed", durationMs: 250 },
-      { name: "a.test.ts > outer > bad", outcome: "failed", durationMs: 0 },
+      {
+        name: "a.test.ts > outer > bad",
+        outcome: "failed",
+        durationMs: 0,
+        reason: 'expected "x"',
+      },
       { name: "a.test.ts > later", outcome: "skipped", durationMs: 0 },
     ]);
   });
