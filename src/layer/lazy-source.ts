@@ -67,10 +67,8 @@ export class LazySource implements TreeSource {
   async content(sizeBytes: number): Promise<StoredContent> {
     if (this.#position >= this.#loadedEnd) this.#load();
     const entry = this.#entries[this.#position]!;
-    const contentBytes = entry.chunks.reduce(
-      (sum, chunk) => sum + (chunk.source === undefined ? 0 : chunk.sizeBytes),
-      0,
-    );
+    let contentBytes = 0;
+    for (const chunk of entry.chunks) if (chunk.source !== undefined) contentBytes += chunk.sizeBytes;
     if (sizeBytes === 0)
       return { content: { kind: "inline", bytes: Buffer.alloc(0) }, contentBytes };
     if (contentBytes === 0) return { content: holeOf(sizeBytes), contentBytes };
@@ -204,6 +202,16 @@ function* piecesOf(chunks: readonly LazyChunk[], start: number): Generator<Piece
   const skippedBytes = chunks[0]?.fileOffsetBytes ?? 0;
   for (const { fileOffsetBytes, sizeBytes, source } of chunks) {
     if (source === undefined) continue;
-    yield { packOffsetBytes: start + fileOffsetBytes - skippedBytes, sizeBytes, ...source };
+    const packOffsetBytes = start + fileOffsetBytes - skippedBytes;
+    // Named one by one, for there are as many as chunks: to spread objects takes its time.
+    const { sha256, blobOffsetBytes, compressedBytes, innerOffsetBytes } = source;
+    yield {
+      packOffsetBytes,
+      sizeBytes,
+      sha256,
+      blobOffsetBytes,
+      compressedBytes,
+      innerOffsetBytes,
+    };
   }
 }

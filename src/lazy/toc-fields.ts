@@ -35,7 +35,14 @@ const sha256Pattern = /^sha256:([0-9a-f]{64})$/;
 const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 /** What Go's encoder puts where a name is no UTF-8: what the name was is lost. */
 const replacement = "\ufffd";
+/** What most paths are, told by one look at them. */
+const plainPath = /^[\x01-\x7f]*$/;
 const noXattrs: readonly TarXattr[] = [];
+
+/** Whether the bytes it was made of can be told. */
+function isDecodable(name: string): boolean {
+  return !name.includes("\0") && !name.includes(replacement) && name.isWellFormed();
+}
 
 export class TocFields {
   readonly index: number;
@@ -75,7 +82,7 @@ export class TocFields {
   /** A path, as it stands there. */
   path(key: string): ByteString {
     const text = this.text(key);
-    if (text.includes("\0") || text.includes(replacement) || !text.isWellFormed()) {
+    if (!plainPath.test(text) && !isDecodable(text)) {
       throw this.error(`has a ${key} with a NUL byte, or one that was no UTF-8`);
     }
     const path = byteStringOfText(text);
@@ -104,8 +111,7 @@ export class TocFields {
     if (typeof value !== "object" || Array.isArray(value)) throw this.error("has odd xattrs");
     return Object.entries(value as Record<string, unknown>).map(([name, encoded]) => {
       const text = encoded ?? "";
-      const isName = !name.includes("\0") && !name.includes(replacement) && name.isWellFormed();
-      if (!isName || name === "" || typeof text !== "string" || !base64Pattern.test(text)) {
+      if (!isDecodable(name) || name === "" || typeof text !== "string" || !base64Pattern.test(text)) {
         throw this.error("has an extended attribute that is none");
       }
       return { name: byteStringOfText(name), value: Buffer.from(text, "base64") };

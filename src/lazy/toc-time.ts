@@ -16,9 +16,21 @@ const zeroTime = "0001-01-01T00:00:00Z";
 
 const noTime: PaxTime = { seconds: 0, nanoseconds: 0 };
 
+let lastText = zeroTime;
+let lastTime: PaxTime | undefined = noTime;
+
 /** Empty and Go's zero time are 1970; undefined for what is no time. */
 export function parseTocTime(text: string): PaxTime | undefined {
-  if (text === "" || text === zeroTime) return noTime;
+  if (text === "") return noTime;
+  // The files of a package, which follow each other, have the time of the package.
+  if (text !== lastText) {
+    lastTime = text === zeroTime ? noTime : parseTime(text);
+    lastText = text;
+  }
+  return lastTime;
+}
+
+function parseTime(text: string): PaxTime | undefined {
   const match = pattern.exec(text);
   if (match === null) return undefined;
   const part = (index: number) => Number(match[index] ?? 0);

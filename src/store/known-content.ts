@@ -37,6 +37,7 @@ export class KnownContent {
    * contents may say anything: content of another size is not the one that is meant.
    */
   find(sha256: Uint8Array, sizeBytes: number, needsRaw: boolean): ChunkRow | undefined {
+    if (this.#rows.size === 0) return undefined;
     const rows = this.#rows.get(keyOf(sha256))?.filter((row) => row.size_bytes === sizeBytes);
     const raw = rows?.find(({ encoding }) => encoding === 0);
     return needsRaw ? raw : (rows?.find(({ encoding }) => encoding !== 0) ?? raw);

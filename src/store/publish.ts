@@ -139,11 +139,12 @@ function settleAddresses(database: Database, table: ChunkTable): number {
   let missing = 0;
   for (let first = 0; first < table.length; first += lookedUpAtOnce) {
     const count = Math.min(lookedUpAtOnce, table.length - first);
-    const refs = Array.from({ length: count }, (_, index) => first + index);
+    const refs = Array.from({ length: count }, (_, index) => first + index).filter(
+      (ref) => table.originOf(ref) !== "lazy",
+    );
     const known = table.findKnown(database, refs);
     for (const ref of refs) {
       const origin = table.originOf(ref);
-      if (origin === "lazy") continue;
       const isWritten = origin === "written";
       if (table.usesOf(ref) === 0) {
         if (isWritten) unneeded += 1;

@@ -16,8 +16,12 @@ export function byteString(bytes: Uint8Array): ByteString {
   ) as ByteString;
 }
 
+/** Text that is its own UTF-8, as nearly all names are. */
+const asciiText = /^[\x00-\x7f]*$/;
+
 /** The bytes of text, encoded as UTF-8. */
 export function byteStringOfText(text: string): ByteString {
+  if (asciiText.test(text)) return text as ByteString;
   return byteString(Buffer.from(text, "utf8"));
 }
 

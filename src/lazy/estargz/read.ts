@@ -15,6 +15,7 @@ import { verifyToc } from "../verify-toc.ts";
 
 /** What the tar has beside the table: headers, padding, the end mark. */
 const tarBytesMax = 64 * KiB;
+const isizeBytes = 4;
 
 /**
  * @param member the blob from the start of the table up to the footer
@@ -28,9 +29,19 @@ export async function readEstargzToc(
   digest: string | undefined,
 ): Promise<LazyLayer> {
   const maxOutputLength = tocBytesMax + tarBytesMax;
-  const json = await readTocFile(decodeToc(() => gunzipSync(member, { maxOutputLength })));
+  // In one piece, or it would be put together of thousands.
+  const chunkSize = Math.min(Math.max(statedBytes(member), KiB), maxOutputLength);
+  const tar = decodeToc(() => gunzipSync(member, { maxOutputLength, chunkSize }));
+  const json = await readTocFile(tar);
   verifyToc(json, digest);
   return parseToc(json, "estargz", tocOffsetBytes);
+}
+
+/** What the end of a gzip member says of its size (RFC 1952, ISIZE); it need not be true. */
+function statedBytes(member: Uint8Array): number {
+  if (member.length < isizeBytes) return 0;
+  const { buffer, byteOffset } = member.subarray(-isizeBytes);
+  return new DataView(buffer, byteOffset).getUint32(0, true);
 }
 
 async function readTocFile(tar: Uint8Array): Promise<Buffer> {
