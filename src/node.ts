@@ -109,6 +109,7 @@ export async function openNode(
   opened.defer(() => downloads?.close());
   opened.defer(() => snapshotter.close());
   await recoverStore(surroundings, layers);
+  if (claims !== undefined && config.lazy.standby) layers.expectClaim();
   maintenance = openMaintenance(surroundings, layers, pacer);
   const background = maintenance;
   opened.defer(() => background.close());

@@ -60,7 +60,8 @@ export function openSurroundings(
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
   const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const claimThreads = Math.min(claimThreadsMax, config.conversion.workers);
-  const claimers = new WorkerPool({ ...common, threadsMax: claimThreads });
+  const keptThreads = config.lazy.standby ? 1 : 0;
+  const claimers = new WorkerPool({ ...common, threadsMax: claimThreads, keptThreads });
   const earlyBuilders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const rewriter = new WorkerPool({ ...common, threadsMax: 1 });
   const housekeeper = new WorkerPool({ ...common, threadsMax: 1 });

@@ -26,6 +26,8 @@ export interface WorkerPoolOptions {
   readonly threadsMax: number;
   /** An unused thread ends after this time. */
   readonly idleMs: number;
+  /** So many of them do not. Default: 0. */
+  readonly keptThreads?: number;
   /** Argument of the call `configure` that every new thread gets first. */
   readonly configuration: () => unknown;
   /** What threads may call. */
@@ -104,6 +106,7 @@ export class WorkerPool {
     }
     this.#idle.push(thread);
     const timer = setTimeout(() => {
+      if (this.#count <= (this.#options.keptThreads ?? 0)) return;
       this.#idle.splice(this.#idle.indexOf(thread), 1);
       this.#end(thread);
     }, this.#options.idleMs);

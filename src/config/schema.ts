@@ -140,6 +140,8 @@ export const configSchema = z.strictObject({
       read_timeout_ms: z.number().int().min(1000).max(86_400_000).default(300_000),
       /** How long containerd waits for the decision whether a layer is lazy, and its image. */
       claim_timeout_ms: z.number().int().min(100).max(600_000).default(30_000),
+      /** true: what lazy layers need runs before the first comes, which starts sooner so. */
+      standby: z.boolean().default(true),
       /** Whether the order of first reads is recorded, and used at the next start. */
       trace: z.enum(["auto", "off"]).default("auto"),
     })

@@ -68,7 +68,8 @@ export class LazySource implements TreeSource {
     if (this.#position >= this.#loadedEnd) this.#load();
     const entry = this.#entries[this.#position]!;
     let contentBytes = 0;
-    for (const chunk of entry.chunks) if (chunk.source !== undefined) contentBytes += chunk.sizeBytes;
+    for (const chunk of entry.chunks)
+      if (chunk.source !== undefined) contentBytes += chunk.sizeBytes;
     if (sizeBytes === 0)
       return { content: { kind: "inline", bytes: Buffer.alloc(0) }, contentBytes };
     if (contentBytes === 0) return { content: holeOf(sizeBytes), contentBytes };

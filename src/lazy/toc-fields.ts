@@ -111,7 +111,12 @@ export class TocFields {
     if (typeof value !== "object" || Array.isArray(value)) throw this.error("has odd xattrs");
     return Object.entries(value as Record<string, unknown>).map(([name, encoded]) => {
       const text = encoded ?? "";
-      if (!isDecodable(name) || name === "" || typeof text !== "string" || !base64Pattern.test(text)) {
+      if (
+        !isDecodable(name) ||
+        name === "" ||
+        typeof text !== "string" ||
+        !base64Pattern.test(text)
+      ) {
         throw this.error("has an extended attribute that is none");
       }
       return { name: byteStringOfText(name), value: Buffer.from(text, "base64") };

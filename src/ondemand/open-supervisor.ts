@@ -57,6 +57,7 @@ export function openSupervisor(config: Config, hasUnits: boolean, log: Logger): 
         : undefined,
     endKeeper: () => shutdownKeeper(socketPath),
     hasExposed,
+    standby: config.lazy.enabled && config.conversion.enabled && config.lazy.standby,
     log,
   });
   return {

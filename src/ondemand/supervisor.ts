@@ -3,8 +3,8 @@
  * again when they end.
  *
  * They are no children in the sense that they would end with serve: running containers go on
- * reading while serve is replaced, and the next serve finds them by their sockets. Nothing is
- * started before it is first needed, so a node without lazy images has neither of them.
+ * reading while serve is replaced, and the next serve finds them by their sockets. Without
+ * `lazy.standby` nothing is started before it is first needed.
  *
  * @module
  */
@@ -48,6 +48,8 @@ export interface SupervisorOptions {
   readonly endKeeper: () => Promise<void>;
   /** Whether packs are exposed, as the disk has it: a dedupd that starts has none open yet. */
   readonly hasExposed: () => boolean;
+  /** Whether dedupd is started before it is needed. */
+  readonly standby: boolean;
   readonly log: Logger;
 }
 
@@ -74,12 +76,15 @@ export class Supervisor {
   }
 
   /**
-   * Looks after dedupd if one runs or packs are exposed; it is started at its first use otherwise.
+   * Looks after dedupd if one runs or packs are exposed; else it is started at its first use, or now
+   * without anybody waiting for it.
+   *
    * Resolves soon, when the process is there: it then takes over whatever this one does meanwhile.
    */
   async begin(): Promise<void> {
     if (!this.#options.hasExposed()) {
-      void this.find();
+      if (this.#options.standby) this.start();
+      else void this.find();
       return;
     }
     this.start();

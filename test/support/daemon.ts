@@ -41,6 +41,8 @@ export interface DaemonOptions {
   readonly lazyBackend?: "auto" | "fanotify" | "fuse" | "eager";
   /** Whether what nobody has asked for is fetched, too. */
   readonly lazyBackground?: "on" | "off" | "idle";
+  /** Whether what lazy layers need runs before the first comes; false where it is left out. */
+  readonly standby?: boolean;
 }
 
 const logShownBytesMax = 4000;
@@ -52,8 +54,9 @@ function maintenanceOf({ compactionDelayMs, bytesPerSecond }: DaemonOptions): ob
   };
 }
 
-function lazyOf({ lazyBackend, lazyBackground }: DaemonOptions): object {
+function lazyOf({ lazyBackend, lazyBackground, standby }: DaemonOptions): object {
   return {
+    standby: standby ?? false,
     ...(lazyBackend !== undefined && { backend: lazyBackend }),
     ...(lazyBackground !== undefined && { background: lazyBackground }),
   };
@@ -95,6 +98,8 @@ export class TestDaemon implements AsyncDisposable {
       ADDRESS: this.socket,
       CONFIG: this.#config,
       LOG_LEVEL: options.logLevel ?? "debug",
+      // As in the unit of the README.
+      BUN_JSC_useFTLJIT: "0",
     };
   }
 

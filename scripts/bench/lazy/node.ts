@@ -79,7 +79,12 @@ export class LazyNode implements AsyncDisposable {
     try {
       const containerd = await Containerd.start(withStargz, path, join(path, "d", "s.sock"));
       const { socket: address, root } = containerd.paths;
-      const settings = { idleTimeoutMs: 10_000, logLevel: "info", containerd: { address, root } };
+      const settings = {
+        idleTimeoutMs: 10_000,
+        logLevel: "info",
+        standby: true,
+        containerd: { address, root },
+      } as const;
       const daemon =
         options && (await TestDaemon.start(join(path, "d"), { ...settings, ...options }));
       const isStargz = snapshotter === "stargz";

@@ -38,6 +38,7 @@ export function openTestSupervisor(options: SupervisionOptions): Supervisor {
     openKeeper: () => openKeeperClient(keeper),
     endKeeper: () => shutdownKeeper(keeper),
     hasExposed: () => packs > 0,
+    standby: false,
     log: createLogger("silent"),
   });
 }

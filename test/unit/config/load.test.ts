@@ -49,6 +49,7 @@ describe("loadConfig()", () => {
         coalesce_bytes: 64 * 1024,
         read_timeout_ms: 300_000,
         claim_timeout_ms: 30_000,
+        standby: true,
         trace: "auto",
       },
       dedupd: { workers: 8 },

@@ -10,27 +10,46 @@ function events(_after: number, { signal }: { signal?: AbortSignal } = {}): Prom
   });
 }
 
+/** One whose dedupd never answers. */
+function silentSupervisor(
+  options: { readonly hasExposed: boolean; readonly standby: boolean },
+  onStart: () => void,
+): Supervisor {
+  return new Supervisor({
+    control: {
+      status: () => Promise.reject(new Error("Nobody answers")),
+      events,
+      packs: async () => [],
+    },
+    generation: "",
+    startDedupd: () => {
+      onStart();
+      return { pid: 2 ** 30, exited: Promise.withResolvers<void>().promise };
+    },
+    openKeeper: () => undefined,
+    endKeeper: async () => undefined,
+    hasExposed: () => options.hasExposed,
+    standby: options.standby,
+    log: createLogger("silent"),
+  });
+}
+
 describe("Supervisor.begin()", () => {
   test("resolves when dedupd was started, and does not wait until it answers", async () => {
-    const started = Promise.withResolvers<void>();
-    const supervisor = new Supervisor({
-      control: {
-        status: () => Promise.reject(new Error("Nobody answers")),
-        events,
-        packs: async () => [],
-      },
-      generation: "",
-      startDedupd: () => {
-        started.resolve();
-        return { pid: 2 ** 30, exited: Promise.withResolvers<void>().promise };
-      },
-      openKeeper: () => undefined,
-      endKeeper: async () => undefined,
-      hasExposed: () => true,
-      log: createLogger("silent"),
-    });
+    let isStarted = false;
+    const options = { hasExposed: true, standby: false };
+    const supervisor = silentSupervisor(options, () => (isStarted = true));
     await supervisor.begin();
-    expect(Bun.peek.status(started.promise)).toBe("fulfilled");
+    expect(isStarted).toBe(true);
+    await supervisor.close();
+  });
+
+  test("starts dedupd for standby where nothing is exposed, and waits for nothing", async () => {
+    const started = Promise.withResolvers<void>();
+    const options = { hasExposed: false, standby: true };
+    const supervisor = silentSupervisor(options, started.resolve);
+    await supervisor.begin();
+    await started.promise;
     await supervisor.close();
   });
 });
@@ -53,6 +72,7 @@ describe("Supervisor.close()", () => {
       openKeeper: () => undefined,
       endKeeper: async () => void (isKeeperEnded = true),
       hasExposed: () => hasExposed,
+      standby: false,
       log: createLogger("silent"),
     });
     supervisor.start();
