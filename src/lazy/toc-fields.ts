@@ -36,7 +36,7 @@ const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]
 /** What Go's encoder puts where a name is no UTF-8: what the name was is lost. */
 const replacement = "\ufffd";
 /** What most paths are, told by one look at them. */
-const plainPath = /^[\x01-\x7f]*$/;
+const plainPath = /^[ -~]*$/;
 const noXattrs: readonly TarXattr[] = [];
 
 /** Whether the bytes it was made of can be told. */

@@ -76,8 +76,8 @@ export class Supervisor {
   }
 
   /**
-   * Looks after dedupd if one runs or packs are exposed; else it is started at its first use, or now
-   * without anybody waiting for it.
+   * Looks after dedupd if one runs or packs are exposed; else it is started at its first use, or
+   * now, without anybody waiting for it.
    *
    * Resolves soon, when the process is there: it then takes over whatever this one does meanwhile.
    */

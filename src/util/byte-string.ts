@@ -17,7 +17,7 @@ export function byteString(bytes: Uint8Array): ByteString {
 }
 
 /** Text that is its own UTF-8, as nearly all names are. */
-const asciiText = /^[\x00-\x7f]*$/;
+const asciiText = /^[ -~]*$/;
 
 /** The bytes of text, encoded as UTF-8. */
 export function byteStringOfText(text: string): ByteString {
