@@ -23,7 +23,7 @@ import type { FillablePack } from "../fillable-pack.ts";
 import type { AheadPolicy } from "./ahead-policy.ts";
 import { PackRequests } from "./requests.ts";
 import { type PrefetchRun, rankedRuns, RunList } from "./run-list.ts";
-import { planSpan, runsOf } from "./span.ts";
+import { planSpan, type Run, runsOf } from "./span.ts";
 
 /** Between two attempts; half of it certain, half random. */
 const retryMs = { first: 200, max: 15_000 } as const;
@@ -132,14 +132,25 @@ export class FetchQueue {
     this.#packs.delete(packId);
   }
 
-  /** Resolves when pieces `[first, end)` are there. */
-  demand({ packId }: FillablePack, first: number, end: number): Promise<void> {
-    const { requests } = this.#queueOf(packId);
+  /**
+   * Resolves when pieces `[first, end)` are there.
+   *
+   * @param around a run that holds them, of which the rest comes along if it can
+   */
+  demand(
+    { packId }: FillablePack,
+    first: number,
+    end: number,
+    around: Run = { first, end },
+  ): Promise<void> {
+    const { requests, avoided } = this.#queueOf(packId);
+    const isAvoided = [...avoided.keys()].some((each) => each >= around.first && each < around.end);
     const deadlineMs = this.#options.clock.nowMs() + this.#options.readTimeoutMs;
     const state = { attempts: 0, retryAtMs: 0, lastError: undefined, deadlineMs };
     this.#options.policy.noteDemand();
     return new Promise((resolve, reject) => {
-      requests.add({ first, end, ...state, resolve, reject });
+      const asked = isAvoided ? { first, end } : around;
+      requests.add({ first, end, around: asked, ...state, resolve, reject });
     });
   }
 
@@ -258,8 +269,8 @@ export class FetchQueue {
 
   #workOf(queue: PackQueue, level: Priority, nowMs: number): Work | undefined {
     const { pack } = queue;
-    const start = this.#startOf(queue, level, nowMs);
-    if (start === undefined) return undefined;
+    const wanted = this.#startOf(queue, level, nowMs);
+    if (wanted === undefined) return undefined;
     const isMissing = (piece: number) => !pack.presence.has(piece) && !pack.inFlight.has(piece);
     const isWanted = (piece: number) => {
       if (level === priority.background) return true;
@@ -267,10 +278,14 @@ export class FetchQueue {
     };
     const cause = level === priority.prefetch ? queue.prefetch.head?.cause : undefined;
     const isKnown = cause === "trace" || cause === "predictor";
-    const span = planSpan(pack.pieces, start, isMissing, isWanted, {
+    const limits = {
       gapBytes: Math.min(this.#options.gapBytes, isKnown ? knownGapBytes : Infinity),
       spanBytesMax: this.#options.policy.spanBytesMax(level),
-    });
+    };
+    const spanFrom = (start: number) => planSpan(pack.pieces, start, isMissing, isWanted, limits);
+    const around =
+      level === priority.demand ? spanFrom(queue.requests.startAround(wanted)) : undefined;
+    const span = around?.pieces.includes(wanted) === true ? around : spanFrom(wanted);
     const work = { pack, priority: level, pieces: span.pieces, bytes: span.lengthBytes };
     return cause === undefined ? work : { ...work, cause };
   }

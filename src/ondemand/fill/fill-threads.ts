@@ -14,7 +14,7 @@ import { type FillJob, type FillResult, runFillJob } from "./fill-job.ts";
 const threadsMax = 4;
 const idleMs = 60_000;
 /** Content that is decompressed and hashed in about the time a thread takes to be told of it. */
-const hereBytesMax = 128 * KiB;
+const hereBytesMax = 192 * KiB;
 
 /** Two at least, on any machine: a long job ahead must not hold a demand up. */
 export function threadsOn(cores: number): number {

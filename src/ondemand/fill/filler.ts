@@ -91,21 +91,23 @@ export class Filler {
 
   /** `Demand` of contract.ts; rejects with `not_found` for a pack that was not added. */
   readonly demand: Demand = async ({ packId, offsetBytes, lengthBytes }) => {
-    const { counts, queue } = this.#options;
+    const { counts, queue, neighbours } = this.#options;
     const pack = this.#pack(packId);
     const [first, end] = pack.pieces.covering(offsetBytes, lengthBytes);
     if (pack.presence.firstMissing(first, end) === undefined) return;
     counts.requests += 1;
-    const beside = this.#options.neighbours?.beside(pack, first, end);
-    const answer = queue.demand(pack, first, end);
+    const around = neighbours?.around(pack, first, end);
+    const answer = queue.demand(pack, first, end, around);
     this.pump();
-    // Behind the demand, whose reader does not wait for it.
-    if (beside !== undefined) this.prefetchNext(packId, [beside], "neighbour");
     try {
       await answer;
     } catch (error) {
       counts.failedRequests += 1;
       throw error;
+    } finally {
+      // What was guessed and has not come with it was not asked for.
+      for (let piece = around?.first ?? end; piece < (around?.end ?? end); piece++)
+        if (!pack.inFlight.has(piece)) neighbours?.budget.settle(pack, piece);
     }
   };
 
@@ -237,10 +239,10 @@ export class Filler {
     const beforeBytes = pack.presentBytes;
     const beforePieces = pack.presentPieces;
     for (const piece of pieces) {
-      if (cause !== undefined && !pack.presence.has(piece))
-        usefulness.noteFilled(pack, piece, cause);
+      const isGuess = neighbours?.budget.settle(pack, piece) === true;
+      const why = isGuess && level === priority.demand ? "neighbour" : cause;
+      if (why !== undefined && !pack.presence.has(piece)) usefulness.noteFilled(pack, piece, why);
       pack.markPresent(piece);
-      neighbours?.budget.settle(pack, piece);
     }
     const bytes = pack.presentBytes - beforeBytes;
     counts.filledBytes += bytes;

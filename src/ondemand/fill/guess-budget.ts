@@ -1,8 +1,6 @@
 /**
- * How much may be fetched on a guess, so that guesses cost little where they are wrong.
- *
- * What was fetched so and is not read yet is at most 256 KiB, a little more where guesses pay: a
- * quarter of what was used of them, but never more than a sixteenth of what readers waited for.
+ * How much may be fetched on a guess, so that guesses cost little where they are wrong: what was
+ * fetched so and is not read yet is at most 256 KiB and a twelfth of what readers waited for.
  *
  * @module
  */
@@ -11,8 +9,7 @@ import type { PrefetchFigures } from "../control.ts";
 import type { FillablePack } from "../fillable-pack.ts";
 
 const unprovenBytes = 256 * KiB;
-const shareOfUsed = 1 / 4;
-const shareOfDemanded = 1 / 16;
+const shareOfDemanded = 1 / 12;
 
 export class GuessBudget {
   readonly #figures: () => PrefetchFigures;
@@ -29,8 +26,8 @@ export class GuessBudget {
   /** Of content. */
   get roomBytes(): number {
     const { bytes, usedBytes, unseenBytes } = this.#figures();
-    const earned = Math.min(usedBytes * shareOfUsed, this.#demandedBytes * shareOfDemanded);
-    return unprovenBytes + earned - (bytes - usedBytes - unseenBytes) - this.#pendingBytes;
+    const unreadBytes = bytes - usedBytes - unseenBytes + this.#pendingBytes;
+    return unprovenBytes + this.#demandedBytes * shareOfDemanded - unreadBytes;
   }
 
   /** Somebody waits for so much content. */
@@ -38,19 +35,23 @@ export class GuessBudget {
     this.#demandedBytes += bytes;
   }
 
-  /** A piece is asked for on a guess. */
-  add(pack: FillablePack, piece: number): void {
+  /** A piece may be asked for on a guess, which counts from now on; false: there is no room. */
+  take(pack: FillablePack, piece: number): boolean {
     const pieces = this.#pending.get(pack) ?? new Set();
+    if (pieces.has(piece)) return true;
+    const sizeBytes = pack.pieces.sizeOf(piece);
+    if (sizeBytes > this.roomBytes) return false;
     this.#pending.set(pack, pieces);
-    if (pieces.has(piece)) return;
     pieces.add(piece);
-    this.#pendingBytes += pack.pieces.sizeOf(piece);
+    this.#pendingBytes += sizeBytes;
+    return true;
   }
 
-  /** A piece came, for whatever reason. */
-  settle(pack: FillablePack, piece: number): void {
-    if (this.#pending.get(pack)?.delete(piece) === true)
-      this.#pendingBytes -= pack.pieces.sizeOf(piece);
+  /** A piece came, or does not come any more; whether it was asked for on a guess. */
+  settle(pack: FillablePack, piece: number): boolean {
+    const wasPending = this.#pending.get(pack)?.delete(piece) === true;
+    if (wasPending) this.#pendingBytes -= pack.pieces.sizeOf(piece);
+    return wasPending;
   }
 
   /** Nothing more comes of the pack. */

@@ -1,10 +1,9 @@
 /**
- * What lies beside a small file that is read, fetched along with it.
+ * What lies around a small file that is read, fetched by the same request.
  *
  * A program that starts reads hundreds of small files one after the other (an interpreter its
- * modules), and would wait a round trip for each, while the link is idle. They lie in few folders,
- * so near each other in the blob. What follows a small file there is fetched while its reader is
- * busy with it: a little at first, twice as much with each read nearby.
+ * modules), and waits a round trip for each. They lie in few folders, so near each other in the
+ * blob: of programs that import a lot, half of the round trips can be saved so.
  *
  * It is a guess, so it has a budget (guess-budget.ts).
  *
@@ -18,21 +17,17 @@ import type { Run } from "./span.ts";
 
 /** Who reads more than that at once waits for the bytes rather than for the round trip. */
 const smallBytesMax = 64 * KiB;
-const windowBytes = { first: 32 * KiB, max: 512 * KiB } as const;
-/** How long a demand that comes meanwhile may have to wait for the link. */
-const windowSeconds = 0.04;
-/** Reads count as nearby up to this distance in the blob. */
-const nearBytes = 512 * KiB;
-const readsRemembered = 16;
-interface SmallRead {
-  readonly packId: number;
-  readonly atBytes: number;
-}
+/**
+ * Of the blob, on each side. Simulated with the reads of six images: half of it saves a fourth less
+ * round trips, twice as much brings no more that is read, and as much again that is not.
+ */
+const windowBytes = { min: 4 * KiB, unknown: 16 * KiB, max: 24 * KiB } as const;
+/** How much longer the reader waits for it on each side, where the link is slow. */
+const windowSeconds = 0.004;
 
 export class Neighbours {
   readonly budget: GuessBudget;
   readonly #bytesPerSecond: () => number;
-  readonly #recent: SmallRead[] = [];
 
   /**
    * @param bytesPerSecond what the link was seen to carry; 0: nothing was seen yet
@@ -43,56 +38,47 @@ export class Neighbours {
     this.budget = new GuessBudget(figures);
   }
 
-  /** Pieces `[first, end)` are asked for. @returns those to fetch along, if any */
-  beside(pack: FillablePack, first: number, end: number): Run | undefined {
+  /**
+   * Pieces `[first, end)` are asked for.
+   *
+   * @returns the run to ask for instead, which holds them; undefined: nothing comes along
+   */
+  around(pack: FillablePack, first: number, end: number): Run | undefined {
     const missing = pack.nextMissing(first, end);
     if (missing === undefined) return undefined;
     const { pieces } = pack;
     for (let piece = missing; piece < end; piece++)
       if (isMissing(pack, piece)) this.budget.noteDemand(pieces.sizeOf(piece));
-    const atBytes = pieces.blobOffsetOf(missing);
-    const askedBytes = pieces.blobOffsetOf(end - 1) + pieces.compressedBytesOf(end - 1) - atBytes;
-    if (askedBytes < 0 || askedBytes > smallBytesMax) return undefined;
-    const run = following(pack, end, this.#windowOf(pack, atBytes), this.budget.roomBytes);
-    this.#remember({ packId: pack.packId, atBytes });
-    for (let piece = end; piece < run.end; piece++)
-      if (isMissing(pack, piece)) this.budget.add(pack, piece);
-    return run.bytes > 0 ? { first: end, end: run.end } : undefined;
+    const start = pieces.blobOffsetOf(missing);
+    const stop = pieces.blobOffsetOf(end - 1) + pieces.compressedBytesOf(end - 1);
+    if (stop < start || stop - start > smallBytesMax) return undefined;
+    const window = this.#windowBytes;
+    const behind = (piece: number) => {
+      const offset = pieces.blobOffsetOf(piece);
+      return offset >= start && offset + pieces.compressedBytesOf(piece) <= stop + window;
+    };
+    const before = (piece: number) => {
+      const offset = pieces.blobOffsetOf(piece);
+      return offset <= start && offset >= start - window;
+    };
+    let [from, to] = [missing, end];
+    while (to < pieces.length && behind(to) && this.#take(pack, to)) to += 1;
+    while (from > 0 && before(from - 1) && this.#take(pack, from - 1)) from -= 1;
+    return from === missing && to === end ? undefined : { first: from, end: to };
   }
 
-  #windowOf({ packId }: FillablePack, atBytes: number): number {
-    const near = this.#recent.filter(
-      (read) => read.packId === packId && Math.abs(read.atBytes - atBytes) <= nearBytes,
-    );
-    const carriedBytes = Math.max(windowBytes.first, this.#bytesPerSecond() * windowSeconds);
-    return Math.min(windowBytes.first * 2 ** near.length, windowBytes.max, carriedBytes);
+  /** False where the budget does not reach. */
+  #take(pack: FillablePack, piece: number): boolean {
+    return !isMissing(pack, piece) || this.budget.take(pack, piece);
   }
 
-  #remember(read: SmallRead): void {
-    this.#recent.push(read);
-    if (this.#recent.length > readsRemembered) this.#recent.shift();
+  get #windowBytes(): number {
+    const bytesPerSecond = this.#bytesPerSecond();
+    if (bytesPerSecond === 0) return windowBytes.unknown;
+    return Math.min(windowBytes.max, Math.max(windowBytes.min, bytesPerSecond * windowSeconds));
   }
 }
 
 function isMissing({ presence, inFlight }: FillablePack, piece: number): boolean {
   return !presence.has(piece) && !inFlight.has(piece);
-}
-
-/**
- * The pieces from one on that lie within so many bytes of the blob, as long as those that miss have
- * no more content than may be guessed; and how much they have.
- */
-function following(pack: FillablePack, first: number, blobBytes: number, roomBytes: number) {
-  const { pieces } = pack;
-  if (first >= pieces.length) return { end: first, bytes: 0 };
-  const start = pieces.blobOffsetOf(first);
-  let [end, bytes] = [first, 0];
-  for (; end < pieces.length; end++) {
-    const offsetBytes = pieces.blobOffsetOf(end) - start;
-    if (offsetBytes < 0 || offsetBytes + pieces.compressedBytesOf(end) > blobBytes) break;
-    const addedBytes = isMissing(pack, end) ? pieces.sizeOf(end) : 0;
-    if (bytes + addedBytes > roomBytes) break;
-    bytes += addedBytes;
-  }
-  return { end, bytes };
 }

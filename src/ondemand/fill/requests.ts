@@ -5,12 +5,15 @@
  */
 import { AppError } from "../../errors.ts";
 import type { FillablePack } from "../fillable-pack.ts";
+import type { Run } from "./span.ts";
 
 /** Answered exactly once: by `resolve`, or by `reject`. */
 export interface OpenRequest {
   /** From the first piece that is missing. */
   first: number;
   readonly end: number;
+  /** What is asked for at the first attempt; holds the above. */
+  readonly around: Run;
   attempts: number;
   /** Not before is it asked for again. */
   retryAtMs: number;
@@ -18,6 +21,11 @@ export interface OpenRequest {
   readonly deadlineMs: number;
   readonly resolve: () => void;
   readonly reject: (error: AppError) => void;
+}
+
+/** A guess is tried once: where it is wrong, nobody should have to wait for it. */
+function isAround({ around, attempts }: OpenRequest, piece: number): boolean {
+  return attempts === 0 && piece >= around.first && piece < around.end;
 }
 
 export class PackRequests {
@@ -46,9 +54,21 @@ export class PackRequests {
     return undefined;
   }
 
-  /** Whether somebody waits for a piece. */
+  /** Where to begin for the sake of a piece: with what comes along in front of it. */
+  startAround(piece: number): number {
+    for (const request of this.#open) {
+      const { first } = request.around;
+      if (isAround(request, piece)) return this.#pack.nextMissing(first, piece) ?? piece;
+    }
+    return piece;
+  }
+
+  /** Whether somebody waits for a piece, or it comes along. */
   wants(piece: number): boolean {
-    for (const { first, end } of this.#open) if (piece >= first && piece < end) return true;
+    for (const request of this.#open) {
+      const { first, end } = request;
+      if ((piece >= first && piece < end) || isAround(request, piece)) return true;
+    }
     return false;
   }
 

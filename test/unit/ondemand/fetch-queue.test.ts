@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { type ScratchFolder, scratchFolder } from "../../../scripts/lib/temp.ts";
 import { AppError } from "../../../src/errors.ts";
 import { priority } from "../../../src/ondemand/contract.ts";
+import type { Run } from "../../../src/ondemand/fill/span.ts";
 import { rankedRuns } from "../../../src/ondemand/fill/run-list.ts";
 import { AheadPolicy, type BackgroundMode } from "../../../src/ondemand/fill/ahead-policy.ts";
 import { FetchQueue, type Work } from "../../../src/ondemand/fill/fetch-queue.ts";
@@ -52,9 +53,9 @@ class Scene implements AsyncDisposable {
   }
 
   /** Notes the answer by its name. */
-  demand(name: string, pack: FillablePack, first: number, end: number): void {
+  demand(name: string, pack: FillablePack, first: number, end: number, around?: Run): void {
     const note = (answer: string) => void this.answers.push(`${name} ${answer}`);
-    this.queue.demand(pack, first, end).then(
+    this.queue.demand(pack, first, end, around).then(
       () => note("ok"),
       (error: AppError) => note(error.code),
     );
@@ -87,6 +88,36 @@ function shapes(works: readonly Work[]): [number, number, readonly number[]][] {
 }
 
 describe("FetchQueue", () => {
+  test("what lies around comes by the same request, and is tried once", async () => {
+    await using scene = new Scene({ gapBytes: 128 * KiB });
+    const pack = scene.pack(600);
+    pack.markPresent(2);
+    scene.demand("read", pack, 3, 4, { first: 1, end: 6 });
+    const [work] = scene.take();
+    expect(shapes([work!])).toEqual([[600, priority.demand, [1, 3, 4, 5]]]);
+    scene.queue.settle(work!, away);
+    scene.clock.advance(60_000 - 1);
+    expect(shapes(scene.take())).toEqual([[600, priority.demand, [3]]]);
+  });
+
+  test("what is too far from a piece to come along does not come before it", async () => {
+    await using scene = new Scene({ gapBytes: 0 });
+    const pack = scene.pack(600);
+    scene.demand("read", pack, 3, 4, { first: 1, end: 6 });
+    expect(shapes(scene.take())).toEqual([[600, priority.demand, [3]]]);
+  });
+
+  test("what was wrong before does not come along", async () => {
+    await using scene = new Scene({ gapBytes: 64 * KiB });
+    const pack = scene.pack(600);
+    scene.demand("wrong", pack, 5, 6);
+    const [work] = scene.take();
+    const error = new AppError("data_loss", "other bytes");
+    scene.queue.settle(work!, { kind: "mismatch", error });
+    scene.demand("read", pack, 3, 4, { first: 2, end: 6 });
+    expect(shapes(scene.take())).toEqual([[600, priority.demand, [3]]]);
+  });
+
   test("lets demand overtake prefetch, and prefetch the background", async () => {
     await using scene = new Scene({ workers: 1, background: "on" });
     const pack = scene.pack(512);
