@@ -41,15 +41,12 @@ import type { StorePaths } from "./store/paths.ts";
 import { hasStaleChunks } from "./store/stale-chunks.ts";
 import type { StoreStatistics } from "./store/statistics.ts";
 import { openSurroundings, type Surroundings } from "./surroundings.ts";
-import { KiB } from "./util/bytes.ts";
 import { cancel } from "./util/cancel-flag.ts";
 import { hasLongLog } from "./util/database-log.ts";
 import type { Logger } from "./util/logger.ts";
 import type { Handlers } from "./util/thread-channel.ts";
 
 const checkpointIntervalMs = 5_000;
-/** A longer log of the index is moved to it; a large layer makes one. */
-const indexLogBytesMax = 64 * KiB;
 
 export interface Node {
   readonly paths: StorePaths;
@@ -290,7 +287,7 @@ async function checkpoint({ root, housekeeper, log }: Surroundings): Promise<voi
   const { snapshotDatabase, indexDatabase } = root.paths;
   try {
     if (hasLongLog(snapshotDatabase, logBytesMax)) await housekeeper.call("checkpoint");
-    if (hasLongLog(indexDatabase, indexLogBytesMax)) await housekeeper.call("truncateIndexLog");
+    if (hasLongLog(indexDatabase, logBytesMax)) await housekeeper.call("truncateIndexLog");
   } catch (error) {
     log.warn({ reason: describeError(error) }, "cannot checkpoint a database");
   }

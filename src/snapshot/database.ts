@@ -22,7 +22,7 @@ import { applicationId, migrations } from "./schema.ts";
 /** A checkpoint may hold a lock for as long as it takes to start over the log. */
 const busyTimeoutMs = 5000;
 /** A longer log is moved to the database; what is left of one that starts over. */
-export const logBytesMax = 256 * KiB;
+export const logBytesMax = 64 * KiB;
 
 const remedy =
   "restore the file from a backup; without one, stop the daemon, move the root folder away, " +
