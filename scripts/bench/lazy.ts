@@ -10,26 +10,20 @@ import { ensurePackages } from "../lib/apt.ts";
 import { say } from "../lib/project.ts";
 import { type LinkSpeed, SlowLink } from "../lib/slow-link.ts";
 import { ensureStargz } from "../lib/stargz.ts";
-import { machine, median, tableLines } from "./figures.ts";
+import { machine, tableLines } from "./figures.ts";
 import { type LazyImage, lazyImages } from "./lazy/images.ts";
 import { type LazyContender, LazyNode } from "./lazy/node.ts";
 import { NodeTraces } from "./lazy/traces.ts";
 import type { LazyOptions } from "./lazy/options.ts";
-import { measureReady, type PrefetchResult, type ReadyResult } from "./lazy/ready.ts";
-
-const links = {
-  unshaped: { bitsPerSecond: undefined, roundTripMs: 0 },
-  "100 Mbit/s": { bitsPerSecond: 100e6, roundTripMs: 10 },
-  "25 Mbit/s": { bitsPerSecond: 25e6, roundTripMs: 10 },
-} as const satisfies Record<string, LinkSpeed>;
-
-type LinkName = keyof typeof links;
-
-interface Measurement extends ReadyResult {
-  readonly link: LinkName;
-  readonly image: string;
-  readonly contender: string;
-}
+import { lazyGoalTable } from "./lazy/goals.ts";
+import { type FillResult, measureReady, type ReadyResult } from "./lazy/ready.ts";
+import {
+  type LinkName,
+  links,
+  type Measurement,
+  type PickNumber,
+  sumOfMedians,
+} from "./lazy/results.ts";
 
 /** A full pull over the slowest link takes minutes and shows nothing new. */
 function isMeasured(link: LinkName, contender: LazyContender): boolean {
@@ -61,35 +55,35 @@ async function measureAll(
   return results;
 }
 
-function tell(result: ReadyResult): string {
-  const { pullMs, readyMs, fetchedBytes, againMs, prefetch } = result;
-  const megabytes = (fetchedBytes / 1e6).toFixed(1);
+function tell({ pullMs, readyMs, fetchedBytes, againMs, fill }: ReadyResult): string {
   const times = [pullMs, readyMs, againMs].map((ms) => ms.toFixed(0));
-  const all = `pull ${times[0]}, ready ${times[1]}, again ${times[2]} ms; ${megabytes} MB`;
-  return `${all}${tellPrefetch(prefetch)}`;
+  const all = `pull ${times[0]}, ready ${times[1]}, again ${times[2]} ms; ${mb(fetchedBytes)} MB`;
+  return `${all}${fill === undefined ? "" : tellFill(fill)}`;
 }
 
-function tellPrefetch(prefetch: PrefetchResult | null): string {
-  if (prefetch === null) return "";
-  const { waits, bytes, usedBytes } = prefetch;
-  const sizes = [bytes, usedBytes].map((size) => (size / 1e6).toFixed(1));
-  return `; ${waits} waits; prefetched ${sizes[0]} MB, used ${sizes[1]} MB`;
+function tellFill({ waits, prefetchedBytes, usedBytes }: FillResult): string {
+  return `; ${waits} waits; prefetched ${mb(prefetchedBytes)} MB, used ${mb(usedBytes)}`;
+}
+
+function mb(bytes: number): string {
+  return (bytes / 1e6).toFixed(1);
 }
 
 /** Sums over the images of the medians over the rounds. */
 function summaryLines(results: readonly Measurement[]): string[] {
   const groups = Map.groupBy(results, ({ link, contender }) => `${link}, ${contender}`);
-  const rows = [...groups].map(([name, group]) => {
-    const byImage = [...Map.groupBy(group, ({ image }) => image).values()];
-    const sumOf = (value: (result: ReadyResult) => number) =>
-      byImage.reduce((sum, each) => sum + median(each.map(value)), 0);
-    const seconds = (value: (result: ReadyResult) => number) => (sumOf(value) / 1000).toFixed(2);
+  const rows = [...groups].flatMap(([name, [first]]) => {
+    if (first === undefined) return [];
+    const sum = (pick: PickNumber) => sumOfMedians(results, first.link, first.contender, pick) ?? 0;
+    const seconds = (pick: PickNumber) => (sum(pick) / 1000).toFixed(2);
     return [
-      name,
-      seconds(({ pullMs }) => pullMs),
-      seconds(({ readyMs }) => readyMs),
-      seconds(({ againMs }) => againMs),
-      (sumOf(({ fetchedBytes }) => fetchedBytes) / 1e6).toFixed(1),
+      [
+        name,
+        seconds(({ pullMs }) => pullMs),
+        seconds(({ readyMs }) => readyMs),
+        seconds(({ againMs }) => againMs),
+        mb(sum(({ fetchedBytes }) => fetchedBytes)),
+      ],
     ];
   });
   const heading = ["link, snapshotter", "pull, s", "ready, s", "again, s", "fetched, MB"];
@@ -105,7 +99,7 @@ export async function benchLazy(scratch: string, options: LazyOptions): Promise<
   const results = await measureAll(registry, new NodeTraces(scratch), images, options);
   const lines = summaryLines(results);
   say(`\n${machine()}; sums over ${options.only.join(", ")}\n`);
-  for (const line of lines) say(line);
+  for (const line of [...lines, "", ...lazyGoalTable(results)]) say(line);
   await Bun.write(
     options.out,
     `${JSON.stringify({ machine: machine(), results }, undefined, 2)}\n`,

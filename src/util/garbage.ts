@@ -16,7 +16,7 @@ const grownBytesMax = 8 * MiB;
  * Of the time, at most one part in so many is spent on it. Where a lot is alive as objects, such as
  * the table of contents of a lazy layer, each collection takes tens of milliseconds.
  */
-const timeShare = 24;
+const timeShare = 12;
 
 let rowsLeft = rowsPerCheck;
 let smallestBytes = Number.POSITIVE_INFINITY;

@@ -3,6 +3,7 @@
  */
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
+import { SlowLink } from "../../scripts/lib/slow-link.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import { MiB } from "../../src/util/bytes.ts";
 import { containerd16Cri, containerd21Lazy } from "../support/containerd-flavours.ts";
@@ -134,6 +135,25 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     await node.waitUntilUnmounted();
     const hasNothing = () => node.daemon.leftovers().length === 0;
     await waitUntil(hasNothing, "something is left");
+  });
+
+  test("removing an image in the middle of fetching frees everything", async () => {
+    await using node = await startNode("off");
+    const image = images.estargz;
+    await node.registry.push(image);
+    const slow = { bitsPerSecond: 40e6, roundTripMs: 5 };
+    await using link = await SlowLink.open(node.registry.address, slow);
+    const reference = `${link.address}/${image.name}`;
+    await node.containerd.pull(reference);
+    const missing = async () => (await node.daemon.stats()).lazy.missing_bytes;
+    const missingBytes = await missing();
+    const prefetch = node.daemon.cli("prefetch", reference).catch(() => undefined);
+    await waitUntil(async () => (await missing()) < missingBytes, "nothing is fetched");
+    expect(await missing()).toBeGreaterThan(0);
+    await node.containerd.removeImages(reference);
+    await node.waitUntilUnmounted();
+    await waitUntil(() => node.daemon.leftovers().length === 0, "something is left");
+    await prefetch;
   });
 
   test("a restart without the registry mounts what was mounted", async () => {

@@ -18,15 +18,17 @@ export interface ReadyResult {
   readonly fetchedBytes: number;
   /** A second container, from its start to the line. */
   readonly againMs: number;
-  /** By then; null for a contender that does not say. */
-  readonly prefetch: PrefetchResult | null;
+  /** What came of content by then, decompressed; undefined for a contender that does not say. */
+  readonly fill: FillResult | undefined;
 }
 
-export interface PrefetchResult {
+export interface FillResult {
   /** Reads that had to wait. */
   readonly waits: number;
-  /** Of content. */
-  readonly bytes: number;
+  readonly filledBytes: number;
+  /** Of the pieces that were read. */
+  readonly touchedBytes: number;
+  readonly prefetchedBytes: number;
   readonly usedBytes: number;
 }
 
@@ -44,14 +46,15 @@ async function start(
   return timeUntilLine(containerd.ctrCommand(...parameters), readyLine);
 }
 
-async function prefetchResult({ daemon }: LazyNode): Promise<PrefetchResult | null> {
+async function fillResult({ daemon }: LazyNode): Promise<FillResult | undefined> {
   const dedupd = (await daemon?.stats())?.lazy.dedupd;
-  if (dedupd === undefined || dedupd === null) return null;
+  if (dedupd === undefined || dedupd === null) return undefined;
   const figures = Object.values(dedupd.prefetched);
   const sum = (key: "bytes" | "usedBytes" | "unseenBytes") =>
     figures.reduce((total, each) => total + each[key], 0);
-  const bytes = sum("bytes") - sum("unseenBytes");
-  return { waits: dedupd.counters.requests, bytes, usedBytes: sum("usedBytes") };
+  const { requests: waits, filledBytes, readBytes: touchedBytes } = dedupd.counters;
+  const prefetchedBytes = sum("bytes") - sum("unseenBytes");
+  return { waits, filledBytes, touchedBytes, prefetchedBytes, usedBytes: sum("usedBytes") };
 }
 
 /** The image must be in the registry behind the link, and not on the node. */
@@ -71,8 +74,8 @@ export async function measureReady(
   const pullMs = performance.now() - startMs;
   const runMs = await start(node, contender, lazy, reference, "first");
   const fetchedBytes = link.sentBytes - bytesBefore;
-  const prefetch = await prefetchResult(node);
+  const fill = await fillResult(node);
   if (contender.trace === "exported") await traces.exportFrom(node, lazy, reference);
   const againMs = await start(node, contender, lazy, reference, "second");
-  return { pullMs, readyMs: pullMs + runMs, fetchedBytes, againMs, prefetch };
+  return { pullMs, readyMs: pullMs + runMs, fetchedBytes, againMs, fill };
 }
