@@ -22,7 +22,7 @@ import { DownloadWatcher } from "./containerd/downloads.ts";
 import { type AppError, describeError } from "./errors.ts";
 import { nodeStatistics, type NodeStatistics } from "./http/statistics.ts";
 import type { BlobRead } from "./layer/blob-reads.ts";
-import { NodeLayerStore } from "./layer/layer-store.ts";
+import { claimThreadsKept, NodeLayerStore } from "./layer/layer-store.ts";
 import { Maintenance } from "./layer/maintenance.ts";
 import { Pacer } from "./layer/pacer.ts";
 import type { NodeLayerMounts } from "./mount/layer-mounts.ts";
@@ -106,7 +106,7 @@ export async function openNode(
   opened.defer(() => downloads?.close());
   opened.defer(() => snapshotter.close());
   await recoverStore(surroundings, layers);
-  if (claims !== undefined && config.lazy.standby) layers.expectClaim();
+  if (claims !== undefined && config.lazy.standby) layers.expectClaim(claimThreadsKept);
   maintenance = openMaintenance(surroundings, layers, pacer);
   const background = maintenance;
   opened.defer(() => background.close());

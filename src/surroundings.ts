@@ -6,7 +6,7 @@
 import type { Config } from "./config/schema.ts";
 import type { ExtentCodec } from "./erofs/extent-codec.ts";
 import type { AppError } from "./errors.ts";
-import { claimThreadsMax } from "./layer/layer-store.ts";
+import { claimThreadsKept, claimThreadsMax } from "./layer/layer-store.ts";
 import type { MkfsTool } from "./mkfs/tool.ts";
 import type { OpenRoot } from "./root.ts";
 import { type CancelFlag, makeCancelFlag } from "./util/cancel-flag.ts";
@@ -60,7 +60,7 @@ export function openSurroundings(
   const mounter = new WorkerPool({ ...common, threadsMax: 1 });
   const builders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const claimThreads = Math.min(claimThreadsMax, config.conversion.workers);
-  const keptThreads = config.lazy.standby ? 1 : 0;
+  const keptThreads = config.lazy.standby ? claimThreadsKept : 0;
   const claimers = new WorkerPool({ ...common, threadsMax: claimThreads, keptThreads });
   const earlyBuilders = new WorkerPool({ ...common, threadsMax: config.conversion.workers });
   const rewriter = new WorkerPool({ ...common, threadsMax: 1 });

@@ -55,6 +55,9 @@ export interface LayerStoreOptions extends Omit<LayerDeleterOptions, "lock" | "i
  */
 export const claimThreadsMax = 2;
 
+/** So many of them wait for the first claim, where there is a standby. */
+export const claimThreadsKept = 1;
+
 /** A claimed layer, and how it came out. */
 export interface BuiltClaim extends ClaimedLayer {
   /** What was found of its content when it was built; undefined where it was there already. */
@@ -158,8 +161,8 @@ export class NodeLayerStore implements LayerStore, LazyLayerStore {
   }
 
   /** Starts threads, which takes as long as to fetch a table; most images have several layers. */
-  expectClaim(): void {
-    for (let count = 0; count < claimThreadsMax; count++) {
+  expectClaim(threads = claimThreadsMax): void {
+    for (let count = 0; count < threads; count++) {
       const started = this.#options.claimers?.use(() => Promise.resolve());
       // A failure is that of the claim, and told there.
       started?.catch(() => undefined);
