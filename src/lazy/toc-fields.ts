@@ -6,7 +6,7 @@
 import { AppError, describeError } from "../errors.ts";
 import type { TarXattr } from "../tar/entry.ts";
 import type { PaxTime } from "../tar/pax.ts";
-import { byteStringOfText, type ByteString } from "../util/byte-string.ts";
+import { byteStringOfText, type ByteString, isPrintableAscii } from "../util/byte-string.ts";
 import { tocBytesMax, tocPathBytesMax } from "./limits.ts";
 import { parseTocTime } from "./toc-time.ts";
 
@@ -35,12 +35,11 @@ const sha256Pattern = /^sha256:([0-9a-f]{64})$/;
 const base64Pattern = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 /** What Go's encoder puts where a name is no UTF-8: what the name was is lost. */
 const replacement = "\ufffd";
-/** What most paths are, told by one look at them. */
-const plainPath = /^[ -~]*$/;
 const noXattrs: readonly TarXattr[] = [];
 
 /** Whether the bytes it was made of can be told. */
 function isDecodable(name: string): boolean {
+  if (isPrintableAscii(name)) return true;
   return !name.includes("\0") && !name.includes(replacement) && name.isWellFormed();
 }
 
@@ -82,7 +81,7 @@ export class TocFields {
   /** A path, as it stands there. */
   path(key: string): ByteString {
     const text = this.text(key);
-    if (!plainPath.test(text) && !isDecodable(text)) {
+    if (!isDecodable(text)) {
       throw this.error(`has a ${key} with a NUL byte, or one that was no UTF-8`);
     }
     const path = byteStringOfText(text);

@@ -16,12 +16,16 @@ export function byteString(bytes: Uint8Array): ByteString {
   ) as ByteString;
 }
 
-/** Text that is its own UTF-8, as nearly all names are. */
-const asciiText = /^[ -~]*$/;
+const printableAscii = /^[ -~]*$/;
+
+/** Whether text is its own UTF-8 and can be printed, as nearly all names are. */
+export function isPrintableAscii(text: string): boolean {
+  return printableAscii.test(text);
+}
 
 /** The bytes of text, encoded as UTF-8. */
 export function byteStringOfText(text: string): ByteString {
-  if (asciiText.test(text)) return text as ByteString;
+  if (isPrintableAscii(text)) return text as ByteString;
   return byteString(Buffer.from(text, "utf8"));
 }
 
