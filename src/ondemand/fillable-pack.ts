@@ -91,7 +91,12 @@ export class FillablePack implements LazyPack {
     return this.#presentPieces === this.pieces.length;
   }
 
-  /** The first of pieces `[first, end)` that is neither there nor on its way. */
+  /** Whether a piece is neither there nor on its way. */
+  isMissing(piece: number): boolean {
+    return !this.presence.has(piece) && !this.inFlight.has(piece);
+  }
+
+  /** The first of pieces `[first, end)` that is missing so. */
   nextMissing(first: number, end: number): number | undefined {
     for (let from = first; ; from++) {
       const piece = this.presence.firstMissing(from, end);

@@ -271,7 +271,7 @@ export class FetchQueue {
     const { pack } = queue;
     const wanted = this.#startOf(queue, level, nowMs);
     if (wanted === undefined) return undefined;
-    const isMissing = (piece: number) => !pack.presence.has(piece) && !pack.inFlight.has(piece);
+    const isMissing = (piece: number) => pack.isMissing(piece);
     const isWanted = (piece: number) => {
       if (level === priority.background) return true;
       return (level === priority.demand ? queue.requests : queue.prefetch).wants(piece);
