@@ -54,9 +54,9 @@ function maintenanceOf({ compactionDelayMs, bytesPerSecond }: DaemonOptions): ob
   };
 }
 
-function lazyOf({ lazyBackend, lazyBackground, standby }: DaemonOptions): object {
+function lazyOf({ lazyBackend, lazyBackground, standby = false }: DaemonOptions): object {
   return {
-    standby: standby ?? false,
+    standby,
     ...(lazyBackend !== undefined && { backend: lazyBackend }),
     ...(lazyBackground !== undefined && { background: lazyBackground }),
   };

@@ -17,7 +17,12 @@ export function reaches(value: number, threshold: number, isMoreBetter = false):
   return isMoreBetter ? value >= threshold : value <= threshold;
 }
 
-function verdict(value: number, { must, aim }: Limit, isMoreBetter: boolean | undefined): string {
+/** How a value stands to what it must be and what it should be; more may be better. */
+export function verdict(
+  value: number,
+  { must, aim }: Pick<Limit, "must" | "aim">,
+  isMoreBetter = false,
+): string {
   if (!reaches(value, must, isMoreBetter)) return "**missed**";
   return aim !== undefined && reaches(value, aim, isMoreBetter) ? "aim reached" : "ok";
 }

@@ -4,8 +4,14 @@
  * @module
  */
 import { tableLines } from "../figures.ts";
-import { reaches } from "../family/goal-table.ts";
-import { type LinkName, type Measurement, type PickNumber, sumOfMedians } from "./results.ts";
+import { verdict } from "../family/goal-table.ts";
+import {
+  type LinkName,
+  links,
+  type Measurement,
+  type PickNumber,
+  sumOfMedians,
+} from "./results.ts";
 
 /** One number divided by another, of one link. */
 interface Ratio {
@@ -22,9 +28,8 @@ const again: PickNumber = ({ againMs }) => againMs;
 const fuse = "dedup fuse";
 const fanotify = "dedup fanotify";
 const withTrace = "dedup fanotify with trace";
-const everyLink: readonly LinkName[] = ["unshaped", "100 Mbit/s", "25 Mbit/s"];
 
-const besideStargz: readonly Ratio[] = everyLink.flatMap((link): Ratio[] => {
+const besideStargz: readonly Ratio[] = (Object.keys(links) as LinkName[]).flatMap((link) => {
   const common = { link, to: ["stargz", ready] } as const;
   return [
     { title: "ready, fuse / stargz", of: [fuse, ready], must: 0.9, aim: 0.6, ...common },
@@ -75,11 +80,6 @@ const ratios: readonly Ratio[] = [
     aim: 0.05,
   },
 ];
-
-function verdict(value: number, { must, aim }: Ratio): string {
-  if (!reaches(value, must)) return "**missed**";
-  return reaches(value, aim) ? "aim reached" : "ok";
-}
 
 /** A row for each goal of which both numbers were measured. */
 export function lazyGoalTable(results: readonly Measurement[]): string[] {
