@@ -34,7 +34,7 @@ const expectedSkips: readonly RegExp[] = [
 
 const slowestShown = 10;
 /** Of the error of a failed test. */
-const reasonLinesShown = 8;
+const reasonLinesShown = 12;
 
 /** Stages by name or first word of the name: `conformance` is both of them. */
 function chooseStages(names: readonly string[]): readonly Stage[] {

@@ -53,6 +53,7 @@ export async function runDaemon(config: Config, hasUnits: boolean): Promise<void
   const api = await openApi(config, node);
   started.defer(() => api?.stop());
   log.info({ version, address, api: api?.address }, "serving");
+  supervisor.standBy();
   log.info({ signal: await stopped }, "stopping");
 }
 

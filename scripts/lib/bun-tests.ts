@@ -5,6 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
+import { takeDeaths } from "./deaths.ts";
 import { runAttached } from "./process.ts";
 import { projectFolder, seconds } from "./project.ts";
 import { type TestResult, parseJunit, result } from "./results.ts";
@@ -33,8 +34,12 @@ async function runBun(path: string, report: string): Promise<TestResult[]> {
     { cwd: projectFolder, timeoutMs: processTimeoutMs },
   );
   const results = existsSync(report) ? parseJunit(await Bun.file(report).text()) : [];
-  const isExplained = results.some(({ outcome }) => outcome === "failed");
-  if (exitCode === 0 || isExplained) return results;
+  const reason = takeDeaths();
+  if (exitCode === 0) return results;
+  if (reason !== "") {
+    results.push({ ...result(`${path}: a daemon ended by itself`, false, startMs), reason });
+  }
+  if (results.some(({ outcome }) => outcome === "failed")) return results;
   const hasHung = performance.now() - startMs >= processTimeoutMs;
   const end = hasHung
     ? `did not end within ${seconds(processTimeoutMs)}`

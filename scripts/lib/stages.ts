@@ -33,7 +33,8 @@ function conformanceStage(method: "file" | "loop"): Stage {
       for (const test of results) say(`(${test.outcome}) ${test.name}`);
       if (hasFailed || !output.includes("\nPASS\n")) say(output);
       if (output.includes("\nPASS\n") || hasFailed) return results;
-      return [...results, result(`${name}: the suite did not end`, false, startMs)];
+      const reason = output.slice(Math.max(0, output.indexOf("panic:")));
+      return [...results, { ...result(`${name}: the suite did not end`, false, startMs), reason }];
     },
   };
 }

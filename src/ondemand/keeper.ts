@@ -16,6 +16,12 @@ import { type KeeperAnswer, LineBuffer, parseRequest } from "./keeper-protocol.t
 import { KeptChannels } from "./kept-channels.ts";
 import { takeSocketPath } from "./single-socket.ts";
 
+/**
+ * Whoever starts a keeper connects as soon as it listens. If that process has ended meanwhile,
+ * nobody would ever end the keeper.
+ */
+const unusedTimeoutMs = 10_000;
+
 /** The socket is for its owner: whoever can connect, can read what the channels carry. */
 const ownerOnlyUmask = 0o177;
 
@@ -33,10 +39,12 @@ export function runKeeper(socketPath: string): void {
   process.chdir("/");
   process.umask(ownerOnlyUmask);
   const channels = new KeptChannels();
+  const unused = setTimeout(() => process.exit(0), unusedTimeoutMs);
   Bun.listen<{ readonly lines: LineBuffer }>({
     unix: socketPath,
     socket: {
       open(socket) {
+        clearTimeout(unused);
         socket.data = { lines: new LineBuffer() };
       },
       data(socket, bytes) {

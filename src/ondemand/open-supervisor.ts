@@ -21,6 +21,11 @@ export interface OpenSupervisor {
    * one dedupd.
    */
   begin(): Promise<void>;
+  /**
+   * With `lazy.standby`, starts dedupd and the keeper before they are needed; nobody waits for
+   * them. To be called when nothing can prevent this process from serving any more.
+   */
+  standBy(): void;
   /** Ends dedupd and the keeper if they have nothing to do; else the next serve finds them. */
   close(): Promise<void>;
 }
@@ -57,12 +62,15 @@ export function openSupervisor(config: Config, hasUnits: boolean, log: Logger): 
         : undefined,
     endKeeper: () => shutdownKeeper(socketPath),
     hasExposed,
-    standby: config.lazy.enabled && config.conversion.enabled && config.lazy.standby,
     log,
   });
+  const isWanted = config.lazy.enabled && config.conversion.enabled && config.lazy.standby;
   return {
     control: new SupervisedControl(sockets.dedupd, supervisor),
     begin: () => supervisor.begin(),
+    standBy: () => {
+      if (isWanted) supervisor.start();
+    },
     close: () => supervisor.close(),
   };
 }

@@ -3,8 +3,7 @@
  * again when they end.
  *
  * They are no children in the sense that they would end with serve: running containers go on
- * reading while serve is replaced, and the next serve finds them by their sockets. Without
- * `lazy.standby` nothing is started before it is first needed.
+ * reading while serve is replaced, and the next serve finds them by their sockets.
  *
  * @module
  */
@@ -48,8 +47,6 @@ export interface SupervisorOptions {
   readonly endKeeper: () => Promise<void>;
   /** Whether packs are exposed, as the disk has it: a dedupd that starts has none open yet. */
   readonly hasExposed: () => boolean;
-  /** Whether dedupd is started before it is needed. */
-  readonly standby: boolean;
   readonly log: Logger;
 }
 
@@ -59,6 +56,8 @@ export class Supervisor {
   #keeper: HeldChannels | undefined;
   /** That of the dedupd which was found or started last. */
   #pid: number | undefined;
+  /** One that was started and has not answered yet. */
+  #silent: number | undefined;
   #watching: Promise<void> | undefined;
   #running = Promise.withResolvers<void>();
   /** It runs, or its start is under way. */
@@ -76,15 +75,13 @@ export class Supervisor {
   }
 
   /**
-   * Looks after dedupd if one runs or packs are exposed; else it is started at its first use, or
-   * now, without anybody waiting for it.
+   * Looks after dedupd if one runs or packs are exposed; else it is started at its first use.
    *
    * Resolves soon, when the process is there: it then takes over whatever this one does meanwhile.
    */
   async begin(): Promise<void> {
     if (!this.#options.hasExposed()) {
-      if (this.#options.standby) this.start();
-      else void this.find();
+      void this.find();
       return;
     }
     this.start();
@@ -132,6 +129,7 @@ export class Supervisor {
   async #endIdle(): Promise<boolean> {
     const { control, hasExposed, log } = this.#options;
     try {
+      if (this.#silent !== undefined) return await this.#endSilent(this.#silent);
       const [{ pid }, packs] = await Promise.all([control.status(), control.packs()]);
       if (packs.length > 0 || hasExposed()) return false;
       await endProcess(pid, endGraceMs);
@@ -140,6 +138,15 @@ export class Supervisor {
       log.warn({ reason: describeError(error) }, "dedupd and the keeper are left as they are");
       return false;
     }
+  }
+
+  /** It opens nothing but what is exposed, so what it was about to do is known from the disk. */
+  async #endSilent(pid: number): Promise<boolean> {
+    const { hasExposed } = this.#options;
+    if (hasExposed()) return false;
+    await endProcess(pid, endGraceMs);
+    // Another one may have been there all the time, and slow to answer.
+    return !hasExposed() && (await this.#status()) === undefined;
   }
 
   async #watch(): Promise<void> {
@@ -189,10 +196,13 @@ export class Supervisor {
     } else if (this.#pid !== undefined) await this.#untilGone(this.#pid);
     const child = startDedupd(this.#keeper?.mirrored() ?? []);
     this.#pid = child.pid;
+    this.#silent = child.pid;
     this.#begun.resolve();
     let hasEnded = false;
     void child.exited.then(() => (hasEnded = true));
-    return this.#answer(() => hasEnded);
+    const status = await this.#answer(() => hasEnded);
+    this.#silent = undefined;
+    return status;
   }
 
   /**

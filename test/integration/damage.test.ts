@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { mountOverlay, unmount } from "../../ffi/mount.ts";
+import { findLeftovers } from "../../scripts/lib/leftovers.ts";
 import { runCommand } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
@@ -208,6 +209,7 @@ describe("a daemon", () => {
       serve({ ROOT: join(other, "root"), ADDRESS: daemon.socket }),
     );
     expect(String(sameSocket)).toContain(daemon.socket);
+    expect(findLeftovers(other)).toEqual([]);
     expect(await client.list()).toEqual([]);
   });
 

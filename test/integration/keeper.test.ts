@@ -11,6 +11,7 @@ import type { KeeperClient } from "../../src/ondemand/keeper-client.ts";
 import { KeeperConnection, shutdownKeeper } from "../../src/ondemand/keeper-connection.ts";
 import { targetOf } from "../../src/ondemand/keeper-protocol.ts";
 import { endStartedKeepers, openKeeperClient } from "../support/ondemand/keeper.ts";
+import { startKeeper } from "../../src/ondemand/own-process.ts";
 import { defined } from "../../src/util/assert.ts";
 import { ChannelProbe } from "../support/ondemand/channel.ts";
 import { Picker } from "../support/picker.ts";
@@ -154,6 +155,12 @@ describe("KeeperClient", () => {
 });
 
 describe("the keeper", () => {
+  test("ends where nobody connects to it, as when who started it has ended", async () => {
+    await using scene = new Scene();
+    await startKeeper(scene.socketPath).exited;
+    expect(await scene.keeper()).toBeUndefined();
+  });
+
   test("goes on at SIGTERM and its kin", async () => {
     await using scene = new Scene();
     await scene.client().ready();

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { unmount } from "../../ffi/mount.ts";
 import { mountsBelow } from "../../scripts/lib/leftovers.ts";
 import { type Service, runCommand, startService, waitUntil } from "../../scripts/lib/process.ts";
+import { noteDeath } from "../../scripts/lib/deaths.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import type { RequestedCompression } from "../../src/mount/probe-compression.ts";
 import type { NodeStatistics } from "../../src/http/statistics.ts";
@@ -135,7 +136,10 @@ export class TestDaemon implements AsyncDisposable {
     });
     this.#service = service;
     let exitCode: number | undefined;
-    void service.exited.then((code) => (exitCode = code));
+    void service.exited.then((code) => {
+      exitCode = code;
+      if (this.#service === service) noteDeath(`the daemon exited with ${code}\n${this.logEnd()}`);
+    });
     const isReady = async () => {
       if (exitCode !== undefined) {
         this.#service = undefined;
@@ -153,8 +157,9 @@ export class TestDaemon implements AsyncDisposable {
 
   /** SIGTERM, which it has to answer with exit code 0, before the time is over. */
   async stop(graceMs?: number): Promise<void> {
-    const exitCode = await this.#service?.stop(graceMs);
+    const service = this.#service;
     this.#service = undefined;
+    const exitCode = await service?.stop(graceMs);
     if (exitCode !== undefined && exitCode !== 0) {
       throw new Error(`the daemon exited with ${exitCode}\n${this.logEnd()}`);
     }
@@ -162,8 +167,9 @@ export class TestDaemon implements AsyncDisposable {
 
   /** SIGKILL. */
   async kill(): Promise<void> {
-    await this.#service?.kill();
+    const service = this.#service;
     this.#service = undefined;
+    await service?.kill();
   }
 
   /** `GET /stats` of the admin API. */

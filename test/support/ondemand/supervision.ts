@@ -38,7 +38,6 @@ export function openTestSupervisor(options: SupervisionOptions): Supervisor {
     openKeeper: () => openKeeperClient(keeper),
     endKeeper: () => shutdownKeeper(keeper),
     hasExposed: () => packs > 0,
-    standby: false,
     log: createLogger("silent"),
   });
 }

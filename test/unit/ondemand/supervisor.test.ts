@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { DedupdEvents, DedupdStatus } from "../../../src/ondemand/control.ts";
+import type { DetachedProcess } from "../../../src/ondemand/own-process.ts";
 import { Supervisor } from "../../../src/ondemand/supervisor.ts";
 import { createLogger } from "../../../src/log.ts";
 
@@ -12,8 +13,9 @@ function events(_after: number, { signal }: { signal?: AbortSignal } = {}): Prom
 
 /** One whose dedupd never answers. */
 function silentSupervisor(
-  options: { readonly hasExposed: boolean; readonly standby: boolean },
-  onStart: () => void,
+  hasExposed: boolean,
+  startDedupd: () => DetachedProcess,
+  endKeeper = async () => {},
 ): Supervisor {
   return new Supervisor({
     control: {
@@ -22,14 +24,10 @@ function silentSupervisor(
       packs: async () => [],
     },
     generation: "",
-    startDedupd: () => {
-      onStart();
-      return { pid: 2 ** 30, exited: Promise.withResolvers<void>().promise };
-    },
+    startDedupd,
     openKeeper: () => undefined,
-    endKeeper: async () => undefined,
-    hasExposed: () => options.hasExposed,
-    standby: options.standby,
+    endKeeper,
+    hasExposed: () => hasExposed,
     log: createLogger("silent"),
   });
 }
@@ -37,19 +35,12 @@ function silentSupervisor(
 describe("Supervisor.begin()", () => {
   test("resolves when dedupd was started, and does not wait until it answers", async () => {
     let isStarted = false;
-    const options = { hasExposed: true, standby: false };
-    const supervisor = silentSupervisor(options, () => (isStarted = true));
+    const supervisor = silentSupervisor(true, () => {
+      isStarted = true;
+      return { pid: 2 ** 30, exited: Promise.withResolvers<void>().promise };
+    });
     await supervisor.begin();
     expect(isStarted).toBe(true);
-    await supervisor.close();
-  });
-
-  test("starts dedupd for standby where nothing is exposed, and waits for nothing", async () => {
-    const started = Promise.withResolvers<void>();
-    const options = { hasExposed: false, standby: true };
-    const supervisor = silentSupervisor(options, started.resolve);
-    await supervisor.begin();
-    await started.promise;
     await supervisor.close();
   });
 });
@@ -72,11 +63,30 @@ describe("Supervisor.close()", () => {
       openKeeper: () => undefined,
       endKeeper: async () => void (isKeeperEnded = true),
       hasExposed: () => hasExposed,
-      standby: false,
       log: createLogger("silent"),
     });
     supervisor.start();
     await supervisor.running(10_000);
+    await supervisor.close();
+    expect(isKeeperEnded).toBe(ends);
+    expect(child.killed || child.signalCode !== null).toBe(ends);
+  });
+
+  test.each([
+    [true, false],
+    [false, true],
+  ])("with packs on the disk (%p) ends dedupd that starts: %p", async (hasExposed, ends) => {
+    await using child = Bun.spawn(["sleep", "60"]);
+    let isKeeperEnded = false;
+    const started = Promise.withResolvers<void>();
+    const start = () => {
+      started.resolve();
+      return { pid: child.pid, exited: Promise.withResolvers<void>().promise };
+    };
+    const endKeeper = async () => void (isKeeperEnded = true);
+    const supervisor = silentSupervisor(hasExposed, start, endKeeper);
+    supervisor.start();
+    await started.promise;
     await supervisor.close();
     expect(isKeeperEnded).toBe(ends);
     expect(child.killed || child.signalCode !== null).toBe(ends);
