@@ -15,7 +15,14 @@ test("dedupd and the keeper run, and end with a daemon that has nothing for them
   using folder = scratchFolder("standby");
   await using daemon = await TestDaemon.start(join(folder.path, "d"), { standby: true });
   const control = new ControlClient(socketPaths(daemon.socket).dedupd);
-  await waitUntil(() => control.status().catch(() => undefined).then(Boolean), "no dedupd");
+  await waitUntil(
+    () =>
+      control
+        .status()
+        .catch(() => undefined)
+        .then(Boolean),
+    "no dedupd",
+  );
   await daemon.stop();
   expect(findLeftovers(folder.path)).toEqual([]);
 });
