@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describeError } from "../errors.ts";
 import type { BlobNote } from "../snapshot/contract.ts";
@@ -27,9 +27,13 @@ export interface LayerDownload {
  */
 const layerRef = /^([^/]+)\/[0-9]+\/layer-(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 
-/** Its folder appears before its name and its size are in it; looked at ever more seldom. */
+/**
+ * How often is looked: at once where something is new, for the folder of a download appears before
+ * its name and its size are in it; then ever more seldom. Looking costs some 20 µs. (The runtime's
+ * own way to be told, fs.watch, opens what appears in the folder, and has a history of crashes.)
+ */
 const lookMsMin = 5;
-const lookMsMax = 1000;
+const lookMsMax = 100;
 /** So long after a layer was about to be unpacked, the downloads of those above it may begin. */
 const watchedMs = 600_000;
 /** What has not grown for so long was given up, and may be gone on with. */
@@ -48,9 +52,9 @@ export class DownloadWatcher {
   readonly #folder: string;
   /** The folders that are there, and whether it is known what they are. */
   readonly #seen = new Map<string, boolean>();
-  #watcher: FSWatcher | undefined;
-  #idleTimer: Timer | undefined;
-  #scanTimer: Timer | undefined;
+  /** Until when is looked, on the clock of `performance.now`. */
+  #awakeUntilMs = 0;
+  #timer: Timer | undefined;
 
   constructor(options: DownloadWatcherOptions) {
     this.#options = options;
@@ -59,32 +63,14 @@ export class DownloadWatcher {
 
   /** To be called when a layer is about to be unpacked: watches from now on for a while. */
   watch(): void {
-    this.#stayAwake();
-    if (this.#watcher !== undefined) return;
-    try {
-      const watcher = watch(this.#folder, () => this.#scanAfter(lookMsMin));
-      watcher.on("error", (error) => this.#giveUp(error));
-      this.#watcher = watcher;
-    } catch (error) {
-      this.#giveUp(error);
-      return;
-    }
+    this.#awakeUntilMs = performance.now() + watchedMs;
     this.#scanAfter(lookMsMin);
   }
 
   close(): void {
-    clearTimeout(this.#idleTimer);
-    clearTimeout(this.#scanTimer);
-    this.#scanTimer = undefined;
-    this.#watcher?.close();
-    this.#watcher = undefined;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#seen.clear();
-  }
-
-  #stayAwake(): void {
-    clearTimeout(this.#idleTimer);
-    this.#idleTimer = setTimeout(() => this.close(), watchedMs);
-    this.#idleTimer.unref();
   }
 
   /** Layers are built when they are there, as always. */
@@ -95,28 +81,30 @@ export class DownloadWatcher {
   }
 
   #scanAfter(delayMs: number): void {
-    clearTimeout(this.#scanTimer);
-    this.#scanTimer = setTimeout(() => this.#scan(delayMs), delayMs);
-    this.#scanTimer.unref();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#scan(delayMs), delayMs);
+    this.#timer.unref();
   }
 
   #scan(delayMs: number): void {
-    const names = this.#list();
+    const names = performance.now() < this.#awakeUntilMs ? this.#list() : undefined;
+    if (names === undefined) return this.close();
+    const hasNew = names.some((name) => !this.#seen.has(name));
     const present = new Set(names);
     for (const name of this.#seen.keys()) if (!present.has(name)) this.#seen.delete(name);
     for (const name of names) {
       if (this.#seen.get(name) !== true) this.#seen.set(name, this.#look(name));
     }
-    const isComplete = [...this.#seen.values()].every((isKnown) => isKnown);
-    if (!isComplete) this.#scanAfter(Math.min(2 * delayMs, lookMsMax));
+    this.#scanAfter(hasNew ? lookMsMin : Math.min(2 * delayMs, lookMsMax));
   }
 
-  #list(): string[] {
+  /** Undefined where it cannot be read. */
+  #list(): string[] | undefined {
     try {
       return readdirSync(this.#folder);
     } catch (error) {
       this.#giveUp(error);
-      return [];
+      return undefined;
     }
   }
 

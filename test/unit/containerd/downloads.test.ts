@@ -112,6 +112,7 @@ describe("DownloadWatcher", () => {
   test("does without a content store, and finds it when it is there later", async () => {
     using fixture = new Fixture(false);
     fixture.watcher.watch();
+    await waitUntil(() => fixture.log.messages("debug").length > 0, "it is given up");
     expect(fixture.log.messages("debug")).toEqual(["downloads of containerd cannot be watched"]);
     mkdirSync(ingestFolder(fixture.root), { recursive: true });
     fixture.watcher.watch();
