@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- conversion|memory|pull|family|lazy] [flags]`: figures of this machine, as
+ * `npm run bench [-- conversion|memory|pull|family|lazy|lazy-life] [flags]`: figures of this machine, as
  * Markdown tables and as JSON. Several rounds, medians; peers side by side in the same run.
  *
  * Flags, of `family` and `lazy`: `--set full|small` (family only), `--only image,…`,
@@ -13,6 +13,7 @@ import { familyFlags, readFamilyOptions } from "./bench/family/options.ts";
 import { benchFamily } from "./bench/family.ts";
 import { readLazyOptions } from "./bench/lazy/options.ts";
 import { benchLazy } from "./bench/lazy.ts";
+import { benchLazyLife } from "./bench/lazy-life.ts";
 import { benchMemory } from "./bench/memory.ts";
 import { benchPull } from "./bench/pull.ts";
 import { build } from "./build.ts";
@@ -25,6 +26,7 @@ const benchmarks: Readonly<Record<string, (scratch: string) => Promise<void>>> =
   memory: benchMemory,
   pull: benchPull,
   family: (scratch) => benchFamily(scratch, readFamilyOptions(values)),
+  "lazy-life": benchLazyLife,
   lazy: (scratch) => benchLazy(scratch, readLazyOptions(values)),
 };
 

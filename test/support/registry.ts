@@ -73,6 +73,10 @@ export class Registry implements AsyncDisposable {
     return `${this.address}/${image.name}`;
   }
 
+  signal(signal: NodeJS.Signals): void {
+    this.#service.signal(signal);
+  }
+
   async push(image: Image): Promise<void> {
     const [repository = "", tag = "latest"] = image.name.split(":");
     for (const layer of image.layers) {

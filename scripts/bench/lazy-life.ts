@@ -1,0 +1,149 @@
+/**
+ * Lazy images after their start: reads while content is missing and when none is, beside a layer
+ * that was pulled as a whole; takeover after kill -9; dedupd's memory with many images.
+ *
+ * @module
+ */
+import { verdict } from "./family/goal-table.ts";
+import { machine, median, tableLines } from "./figures.ts";
+import { largeFiles, largeImage, manyImages } from "./lazy-life/images.ts";
+import { residentMiB } from "./lazy-life/memory.ts";
+import { type LazyBackend, lazyReads, localReads, type Reads } from "./lazy-life/reads.ts";
+import { type Takeover, takeovers } from "./lazy-life/takeover.ts";
+import { say } from "../lib/project.ts";
+
+const backends: readonly LazyBackend[] = ["fuse", "fanotify"];
+const imageCount = 50;
+const filesEach = 400;
+const readers = 14;
+
+const columns = {
+  firstSequential: "first in order, MB/s",
+  coldSequential: "cold in order, MB/s",
+  warmSequential: "warm in order, MB/s",
+  coldRandom: "cold 4 KiB, µs",
+  warmRandom: "warm 4 KiB, µs",
+} as const;
+
+type Column = keyof typeof columns;
+
+/** Times what the local layer does; more is better. */
+function ratio(reads: Reads, local: Reads, column: Column): number {
+  const value = reads[column] / local[column];
+  return column.endsWith("Random") ? 1 / value : value;
+}
+
+function readLines(results: readonly Reads[]): string[] {
+  const rows = results.map((reads) => {
+    const local = results.find(({ stage, file }) => stage === "local" && file === reads.file);
+    const cells = (Object.keys(columns) as Column[]).map((column) => {
+      const value = reads[column].toFixed(column.endsWith("Random") ? 1 : 0);
+      const isPeer = local === undefined || reads.stage === "local";
+      return isPeer ? value : `${value} (${ratio(reads, local, column).toFixed(2)}×)`;
+    });
+    return [`${reads.file}, ${reads.stage}, ${reads.backend}`, ...cells];
+  });
+  return tableLines(["file, state of the layer, backend", ...Object.values(columns)], rows);
+}
+
+/** The worst of both files: the goals hold for each. */
+function worst(results: readonly Reads[], stage: string, chosen: readonly Column[]): number {
+  const ratios = largeFiles.flatMap((file) => {
+    const local = results.find((each) => each.file === file && each.stage === "local");
+    const own = results.find(
+      (each) => each.file === file && each.stage === stage && each.backend === "fanotify",
+    );
+    if (local === undefined || own === undefined) return [];
+    return chosen.map((column) => ratio(own, local, column));
+  });
+  return Math.min(...ratios);
+}
+
+function goalLines(
+  reads: readonly Reads[],
+  waits: readonly Takeover[],
+  resident: readonly number[],
+): string[] {
+  const all: readonly Column[] = ["firstSequential", "warmSequential", "coldRandom", "warmRandom"];
+  const least = { must: 0.98, aim: 1 };
+  const half = { must: 0.5, aim: 0.8 };
+  const complete = worst(reads, "complete", all);
+  const ordinary = worst(reads, "ordinary", all);
+  const incomplete = worst(reads, "incomplete", ["firstSequential", "warmSequential"]);
+  const slowest = Math.max(
+    ...waits.flatMap(({ isKilled, waitMs }) => (isKilled ? waitMs / 1000 : [])),
+  );
+  const largest = Math.max(...resident) * 1.048576;
+  const takeover = { must: 2, aim: 0.3 };
+  const memory = { must: 120, aim: 80 };
+  const row = (title: string, text: string, { must, aim }: typeof least, ok: string) => [
+    ...[title, text, String(must), String(aim), ok],
+  ];
+  return tableLines(
+    ["figure", "measured", "must reach", "aim for", "ok?"],
+    [
+      row(
+        "complete / local, the worst",
+        `${complete.toFixed(2)}×`,
+        least,
+        verdict(complete, least, true),
+      ),
+      row(
+        "ordinary again / local, the worst",
+        `${ordinary.toFixed(2)}×`,
+        least,
+        verdict(ordinary, least, true),
+      ),
+      row(
+        "incomplete / local, in order",
+        `${incomplete.toFixed(2)}×`,
+        half,
+        verdict(incomplete, half, true),
+      ),
+      row("takeover, the slowest, s", slowest.toFixed(2), takeover, verdict(slowest, takeover)),
+      row(
+        `dedupd with ${imageCount} images, MB`,
+        largest.toFixed(0),
+        memory,
+        verdict(largest, memory),
+      ),
+    ],
+  );
+}
+
+function takeoverLines(waits: readonly Takeover[]): string[] {
+  const groups = Map.groupBy(
+    waits,
+    ({ backend, isKilled }) => `${backend}, ${isKilled ? "killed" : "not killed"}`,
+  );
+  const rows = [...groups].map(([name, group]) => {
+    const times = group.map(({ waitMs }) => waitMs);
+    return [name, median(times).toFixed(0), Math.max(...times).toFixed(0)];
+  });
+  return tableLines(["dedupd", "the reader goes on after, ms", "the slowest"], rows);
+}
+
+/** @param scratch a folder for images */
+export async function benchLazyLife(scratch: string): Promise<void> {
+  const image = await largeImage(scratch);
+  const reads = await localReads(image);
+  const waits: Takeover[] = [];
+  for (const backend of backends) {
+    say(`lazy-life: ${backend}, reads`);
+    reads.push(...(await lazyReads(image, backend)));
+    say(`lazy-life: ${backend}, takeover`);
+    waits.push(...(await takeovers(image, backend, readers)));
+  }
+  const many = await manyImages(scratch, imageCount, filesEach);
+  const resident: number[] = [];
+  for (const backend of backends) {
+    say(`lazy-life: ${backend}, memory`);
+    resident.push(await residentMiB(many, backend));
+  }
+  say(`\n${machine()}\n`);
+  const sizes = resident.map((mib, index) => `${backends[index]} ${mib.toFixed(0)} MiB`);
+  const lines = [...readLines(reads), "", ...takeoverLines(waits), ""];
+  for (const line of [...lines, ...goalLines(reads, waits, resident), "", sizes.join(", ")]) {
+    say(line);
+  }
+}
