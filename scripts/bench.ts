@@ -1,6 +1,7 @@
 /**
- * `npm run bench [-- conversion|memory|pull|family|lazy|lazy-life] [flags]`: figures of this machine, as
- * Markdown tables and as JSON. Several rounds, medians; peers side by side in the same run.
+ * `npm run bench [-- conversion|memory|pull|family|lazy|lazy-life] [flags]`: figures of this
+ * machine, as Markdown tables and as JSON. Several rounds, medians; peers side by side in the same
+ * run.
  *
  * Flags, of `family` and `lazy`: `--set full|small` (family only), `--only image,…`,
  * `--peers name,…`, `--rounds N`, `--out FILE`.

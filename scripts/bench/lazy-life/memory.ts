@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { containerd21Lazy } from "../../../test/support/containerd-flavours.ts";
 import { chainId, type Image } from "../../../test/support/image/oci.ts";
 import { TestNode } from "../../../test/support/node.ts";
-import { processesBelow } from "../../lib/leftovers.ts";
 import { memoryMiB } from "../../lib/memory.ts";
+import { dedupdPid } from "./dedupd.ts";
 import type { LazyBackend } from "./reads.ts";
 
 /** Resident MiB of dedupd with all images mounted, some content of each read, at the end. */
@@ -18,9 +18,7 @@ export async function residentMiB(images: readonly Image[], backend: LazyBackend
     const files = new Bun.Glob("**/*1.py").scan(mounted.path);
     for await (const file of files) await Bun.file(join(mounted.path, file)).bytes();
   }
-  const isDedupd = ({ commandLine }: { commandLine: string }) => commandLine.endsWith(" dedupd");
-  const found = processesBelow(join(node.daemon.root, "..")).find(isDedupd);
-  const resident = memoryMiB(found?.pid ?? 0, "VmRSS");
+  const resident = memoryMiB(dedupdPid(node), "VmRSS");
   await mounts.disposeAsync();
   await node.waitUntilUnmounted();
   return resident;

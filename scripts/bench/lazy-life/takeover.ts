@@ -9,8 +9,8 @@ import { MiB } from "../../../src/util/bytes.ts";
 import { containerd21Lazy } from "../../../test/support/containerd-flavours.ts";
 import { chainId } from "../../../test/support/image/oci.ts";
 import { TestNode } from "../../../test/support/node.ts";
-import { processesBelow } from "../../lib/leftovers.ts";
 import { runCommand } from "../../lib/process.ts";
+import { dedupdPid } from "./dedupd.ts";
 import type { LargeImage } from "./images.ts";
 import type { LazyBackend } from "./reads.ts";
 
@@ -26,13 +26,6 @@ const leadMs = 300;
 /** Between two places that are read: farther apart than what is fetched ahead. */
 const strideMiB = 16;
 
-function dedupdPid(node: TestNode): number {
-  const isDedupd = ({ commandLine }: { commandLine: string }) => commandLine.endsWith(" dedupd");
-  const pid = processesBelow(join(node.daemon.root, "..")).find(isDedupd)?.pid;
-  if (pid === undefined) throw new Error("dedupd does not run");
-  return pid;
-}
-
 /** @param count readers, one after the other; every second one loses its dedupd */
 export async function takeovers(
   { lazy }: LargeImage,
@@ -47,11 +40,9 @@ export async function takeovers(
   for (let index = 0; index < count; index++) {
     const isKilled = index % 2 === 1;
     node.registry.signal("SIGSTOP");
-    const block = (index * strideMiB * MiB) / 4096;
-    const reader = runCommand([
-      ...["dd", `if=${join(mounted.path, "weights")}`, "of=/dev/null"],
-      ...["bs=4096", "count=1", `skip=${block}`, "status=none"],
-    ]);
+    const path = join(mounted.path, "weights");
+    const place = `bs=4096 count=1 skip=${(index * strideMiB * MiB) / 4096}`;
+    const reader = runCommand(["sh", "-c", `dd if=${path} of=/dev/null ${place} status=none`]);
     await Bun.sleep(leadMs);
     const startMs = performance.now();
     if (isKilled) process.kill(dedupdPid(node), "SIGKILL");
