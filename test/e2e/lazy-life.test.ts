@@ -2,13 +2,14 @@
  * A container reads a lazy image, and verifies what it reads, while everything that serves it is
  * killed, replaced and started again.
  */
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { waitUntil } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { ControlClient } from "../../src/ondemand/control-client.ts";
+import { KeeperConnection } from "../../src/ondemand/keeper-connection.ts";
 import { socketPaths } from "../../src/ondemand/sockets.ts";
 import { KiB } from "../../src/util/bytes.ts";
 import { containerd21Lazy } from "../support/containerd-flavours.ts";
@@ -18,6 +19,7 @@ import { type Image, sha256 } from "../support/image/oci.ts";
 import { convertedImage } from "../support/lazy/converted-image.ts";
 import { TestNode } from "../support/node.ts";
 import { randomBytes } from "../support/random.ts";
+import { rejection } from "../support/rejection.ts";
 
 setDefaultTimeout(120_000);
 
@@ -127,3 +129,76 @@ test.each(["fuse", "fanotify"] as const)(
     await node.waitUntilUnmounted();
   },
 );
+
+/** Kills serve, then dedupd and the keeper, before one of them could miss the others. */
+async function killAllHolders(node: TestNode): Promise<void> {
+  const { socket } = node.daemon;
+  const { dedupd, keeper } = socketPaths(socket);
+  const connection = await KeeperConnection.open(keeper);
+  const { pid: keeperPid } = await connection.ask({ do: "list" });
+  const { pid: dedupdPid } = await new ControlClient(dedupd).status();
+  await node.daemon.kill();
+  process.kill(keeperPid, "SIGSTOP");
+  process.kill(dedupdPid, "SIGKILL");
+  process.kill(keeperPid, "SIGKILL");
+  connection.close();
+}
+
+describe("when all that hold the channel to the kernel die at once", () => {
+  const waitForEver = ["sh", "-c", "while :; do sleep 1; done"];
+  const sumOf = (name: number) =>
+    sha256(randomBytes(`life ${name}`, fileBytes)).slice("sha256:".length);
+
+  async function startNode(backend: "fuse" | "fanotify", folder: string) {
+    const node = await TestNode.start(containerd21Lazy, {
+      lazyBackend: backend,
+      lazyBackground: "off",
+    });
+    const reference = await node.pull(await lazyImage(folder));
+    await node.containerd.runDetached(reference, "life", waitForEver);
+    const read = (file: number, id: string) =>
+      node.containerd.exec("life", id, ["sha256sum", `/data/${file}`]);
+    expect(await read(1, "before")).toStartWith(sumOf(1));
+    await killAllHolders(node);
+    return { node, reference, read };
+  }
+
+  test("fanotify lets zeros be read; the next start drops them, and names who read", async () => {
+    using scratch = scratchFolder("life");
+    const { node, read } = await startNode("fanotify", scratch.path);
+    await using _ = node;
+    const zeros = sha256(Buffer.alloc(fileBytes)).slice("sha256:".length);
+    expect(await read(2, "zeros")).toStartWith(zeros);
+    await node.daemon.start();
+    await waitUntil(async () => (await suspectsOf(node)).length > 0, "no pack is suspect");
+    expect(await read(2, "after")).toStartWith(sumOf(2));
+    expect(await read(3, "new")).toStartWith(sumOf(3));
+    const pid = await node.containerd.pidOf("life");
+    const [suspect] = await suspectsOf(node);
+    expect(suspect?.containers.map((container) => container.pid)).toContain(pid);
+    expect(node.daemon.logMessages().join("\n")).toContain("zeros may have been read");
+    expect(String(await rejection(node.daemon.ask("GET", "/readyz")))).toContain("503");
+    await node.waitUntilConnected();
+    await node.containerd.removeContainer("life");
+    await node.waitUntilUnmounted();
+  });
+
+  test("fuse gives errors, and right bytes to the next container", async () => {
+    using scratch = scratchFolder("life");
+    const { node, reference, read } = await startNode("fuse", scratch.path);
+    await using _ = node;
+    expect(String(await rejection(read(2, "error")))).toContain("sha256sum");
+    await node.daemon.start();
+    await node.waitUntilConnected();
+    await node.containerd.removeContainer("life");
+    await node.waitUntilUnmounted();
+    const again = await node.containerd.run(reference, "next", ["sha256sum", "/data/2"]);
+    expect(again).toStartWith(sumOf(2));
+    expect(await suspectsOf(node)).toEqual([]);
+    await node.waitUntilUnmounted();
+  });
+});
+
+async function suspectsOf(node: TestNode) {
+  return (await node.daemon.stats()).lazy.suspects;
+}
