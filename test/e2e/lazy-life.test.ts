@@ -176,7 +176,8 @@ describe("when all that hold the channel to the kernel die at once", () => {
     const pid = await node.containerd.pidOf("life");
     const [suspect] = await suspectsOf(node);
     expect(suspect?.containers.map((container) => container.pid)).toContain(pid);
-    expect(node.daemon.logMessages().join("\n")).toContain("zeros may have been read");
+    const isSaid = () => node.daemon.logMessages().join("\n").includes("zeros may have been read");
+    await waitUntil(isSaid, "the log does not say it");
     expect(String(await rejection(node.daemon.ask("GET", "/readyz")))).toContain("503");
     await node.waitUntilConnected();
     await node.containerd.removeContainer("life");
