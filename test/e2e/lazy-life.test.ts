@@ -144,10 +144,12 @@ async function killAllHolders(node: TestNode): Promise<void> {
   connection.close();
 }
 
+function sumOf(index: number): string {
+  return sha256(randomBytes(`life ${index}`, fileBytes)).slice("sha256:".length);
+}
+
 describe("when all that hold the channel to the kernel die at once", () => {
   const waitForEver = ["sh", "-c", "while :; do sleep 1; done"];
-  const sumOf = (name: number) =>
-    sha256(randomBytes(`life ${name}`, fileBytes)).slice("sha256:".length);
 
   async function startNode(backend: "fuse" | "fanotify", folder: string) {
     const node = await TestNode.start(containerd21Lazy, {
@@ -156,8 +158,8 @@ describe("when all that hold the channel to the kernel die at once", () => {
     });
     const reference = await node.pull(await lazyImage(folder));
     await node.containerd.runDetached(reference, "life", waitForEver);
-    const read = (file: number, id: string) =>
-      node.containerd.exec("life", id, ["sha256sum", `/data/${file}`]);
+    const read = (index: number, id: string) =>
+      node.containerd.exec("life", id, ["sha256sum", `/data/${index}`]);
     expect(await read(1, "before")).toStartWith(sumOf(1));
     await killAllHolders(node);
     return { node, reference, read };

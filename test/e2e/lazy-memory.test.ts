@@ -1,4 +1,4 @@
-/** Whose memory it is that content of lazy layers takes: who reads pays for its own reading only. */
+/** Whose memory content of lazy layers takes: who reads pays for its own reading only. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
@@ -46,7 +46,9 @@ test.each(["fuse", "fanotify"] as const)(
     const local = await chargedForReading(node, image);
     expect(local).toBeGreaterThan(largeBytes / 2);
     expect(fetching).toBeLessThan(local + slackBytes);
-    console.log(`${lazyBackend}: ${fetching} bytes are charged where it is fetched, ${local} where not`);
+    console.log(
+      `${lazyBackend}: ${fetching} bytes are charged where it is fetched, ${local} where not`,
+    );
     await node.waitUntilUnmounted();
   },
 );

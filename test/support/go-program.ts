@@ -10,13 +10,17 @@ import { ensurePackages } from "../../scripts/lib/apt.ts";
 import { runCommand } from "../../scripts/lib/process.ts";
 import { cacheFolder } from "../../scripts/lib/temp.ts";
 
-const packages = ["golang-go", "golang-github-containerd-containerd-dev"] as const;
+const compiler = "golang-go";
+const containerdLibrary = "golang-github-containerd-containerd-dev";
 
 /**
  * Compiles a source file, unless the cache has it; the path of the program. A name that ends in
  * `_test.go` gives a test binary.
+ *
+ * @param library Debian's package of the library that it uses
  */
-export async function buildGoProgram(source: string): Promise<string> {
+export async function buildGoProgram(source: string, library = containerdLibrary): Promise<string> {
+  const packages = [compiler, library];
   await ensurePackages(packages);
   const name = basename(source, ".go");
   const versions = await runCommand(["dpkg-query", "-W", ...packages]);
