@@ -12,9 +12,14 @@ import { join } from "node:path";
 
 const scratchVariable = "DEDUP_SCRATCH";
 
-/** The folder below which all scratch folders of this run lie; audited at the end of a run. */
+/** The folder of this run, which is audited and removed at its end; undefined outside of one. */
+export function runFolder(): string | undefined {
+  return process.env[scratchVariable];
+}
+
+/** The folder below which all scratch folders lie. */
 export function scratchBase(): string {
-  return process.env[scratchVariable] ?? "/var/tmp";
+  return runFolder() ?? "/var/tmp";
 }
 
 /** Makes a new base for scratch folders, for this process and its children. */

@@ -199,7 +199,11 @@ export class Supervisor {
     this.#silent = child.pid;
     this.#begun.resolve();
     let hasEnded = false;
-    void child.exited.then(() => (hasEnded = true));
+    void child.exited.then(() => {
+      hasEnded = true;
+      // Its number may be another process's from now on.
+      if (this.#silent === child.pid) this.#silent = undefined;
+    });
     const status = await this.#answer(() => hasEnded);
     this.#silent = undefined;
     return status;
