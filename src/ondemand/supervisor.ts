@@ -187,6 +187,7 @@ export class Supervisor {
   async #findOrStart(): Promise<DedupdStatus> {
     const { generation, startDedupd, log } = this.#options;
     const found = await this.#status();
+    if (found !== undefined) this.#silent = undefined;
     if (startDedupd === undefined) return found ?? (await this.#answer(() => false));
     if (found !== undefined) {
       const other = generationOf(found.pid);
