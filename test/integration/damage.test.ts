@@ -18,7 +18,7 @@ import {
 import { join } from "node:path";
 import { mountOverlay, unmount } from "../../ffi/mount.ts";
 import { findLeftovers } from "../../scripts/lib/leftovers.ts";
-import { runCommand } from "../../scripts/lib/process.ts";
+import { runCommand, startService, waitUntil } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
 import { TestDaemon } from "../support/daemon.ts";
@@ -27,6 +27,7 @@ import { randomBytes } from "../support/random.ts";
 import { rejection } from "../support/rejection.ts";
 import { mountSmallDisk, unmountSmallDisk } from "../support/small-disk.ts";
 import { SnapshotsClient } from "../support/snapshots-client.ts";
+import { canConnect } from "../support/socket.ts";
 
 /** gRPC codes: see grpc/codes.h. */
 const resourceExhausted = 8;
@@ -211,6 +212,17 @@ describe("a daemon", () => {
     expect(String(sameSocket)).toContain(daemon.socket);
     expect(findLeftovers(other)).toEqual([]);
     expect(await client.list()).toEqual([]);
+  });
+
+  test("goes on where its log cannot be written, as on a full disk", async () => {
+    const [address, config] = [join(folder.path, "o.sock"), join(folder.path, "o.json")];
+    writeFileSync(config, '{"api":{"address":null},"lazy":{"standby":false}}');
+    const env = { ROOT: join(folder.path, "o"), ADDRESS: address, CONFIG: config };
+    const service = startService([binaryFile, "serve"], "/dev/full", { env });
+    await waitUntil(() => canConnect(address), "it does not serve");
+    using other = new SnapshotsClient(address);
+    await other.prepare("key", "");
+    expect(await service.stop()).toBe(0);
   });
 
   test("replaces the socket of one that was killed", async () => {
