@@ -69,7 +69,6 @@ export class DownloadWatcher {
 
   close(): void {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
     this.#seen.clear();
   }
 
@@ -87,8 +86,9 @@ export class DownloadWatcher {
   }
 
   #scan(delayMs: number): void {
-    const names = performance.now() < this.#awakeUntilMs ? this.#list() : undefined;
-    if (names === undefined) return this.close();
+    if (performance.now() > this.#awakeUntilMs) return this.close();
+    const names = this.#list();
+    if (names === undefined) return;
     const hasNew = names.some((name) => !this.#seen.has(name));
     const present = new Set(names);
     for (const name of this.#seen.keys()) if (!present.has(name)) this.#seen.delete(name);
@@ -98,7 +98,7 @@ export class DownloadWatcher {
     this.#scanAfter(hasNew ? lookMsMin : Math.min(2 * delayMs, lookMsMax));
   }
 
-  /** Undefined where it cannot be read. */
+  /** Undefined where it cannot be read, which is given up then. */
   #list(): string[] | undefined {
     try {
       return readdirSync(this.#folder);

@@ -187,7 +187,6 @@ export class Supervisor {
   async #findOrStart(): Promise<DedupdStatus> {
     const { generation, startDedupd, log } = this.#options;
     const found = await this.#status();
-    if (found !== undefined) this.#silent = undefined;
     if (startDedupd === undefined) return found ?? (await this.#answer(() => false));
     if (found !== undefined) {
       const other = generationOf(found.pid);
@@ -205,9 +204,7 @@ export class Supervisor {
       // Its number may be another process's from now on.
       if (this.#silent === child.pid) this.#silent = undefined;
     });
-    const status = await this.#answer(() => hasEnded);
-    this.#silent = undefined;
-    return status;
+    return this.#answer(() => hasEnded);
   }
 
   /**
@@ -234,8 +231,10 @@ export class Supervisor {
   }
 
   /** Undefined where nobody answers. */
-  #status(): Promise<DedupdStatus | undefined> {
-    return this.#options.control.status().catch(() => undefined);
+  async #status(): Promise<DedupdStatus | undefined> {
+    const status = await this.#options.control.status().catch(() => undefined);
+    if (status !== undefined) this.#silent = undefined;
+    return status;
   }
 
   /** A request that waits for an event ends with the process that would answer it. */

@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { waitUntil } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
-import { ControlClient } from "../../src/ondemand/control-client.ts";
 import { KeeperConnection } from "../../src/ondemand/keeper-connection.ts";
 import { socketPaths } from "../../src/ondemand/sockets.ts";
 import { KiB } from "../../src/util/bytes.ts";
@@ -88,7 +87,7 @@ test.each(["fuse", "fanotify"] as const)(
       lazyBackground: "off",
     });
     const { containerd, daemon } = node;
-    const dedupd = new ControlClient(socketPaths(daemon.socket).dedupd);
+    const { dedupd } = daemon;
     const killDedupd = async () => process.kill((await dedupd.status()).pid, "SIGKILL");
     const killServe = async () => {
       await daemon.kill();
@@ -132,11 +131,9 @@ test.each(["fuse", "fanotify"] as const)(
 
 /** Kills serve, then dedupd and the keeper, before one of them could miss the others. */
 async function killAllHolders(node: TestNode): Promise<void> {
-  const { socket } = node.daemon;
-  const { dedupd, keeper } = socketPaths(socket);
-  const connection = await KeeperConnection.open(keeper);
+  const connection = await KeeperConnection.open(socketPaths(node.daemon.socket).keeper);
   const { pid: keeperPid } = await connection.ask({ do: "list" });
-  const { pid: dedupdPid } = await new ControlClient(dedupd).status();
+  const { pid: dedupdPid } = await node.daemon.dedupd.status();
   await node.daemon.kill();
   process.kill(keeperPid, "SIGSTOP");
   process.kill(dedupdPid, "SIGKILL");

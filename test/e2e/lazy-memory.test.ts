@@ -1,7 +1,7 @@
 /** Whose memory content of lazy layers takes: who reads pays for its own reading only. */
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { runCommand, waitUntil } from "../../scripts/lib/process.ts";
+import { runCommand } from "../../scripts/lib/process.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
 import { MiB } from "../../src/util/bytes.ts";
 import { containerd21Lazy } from "../support/containerd-flavours.ts";
@@ -38,10 +38,9 @@ test.each(["fuse", "fanotify"] as const)(
       lazyBackground: "off",
     });
     await node.pull(image);
-    const missing = async () => (await node.daemon.stats()).lazy.missing_bytes;
-    expect(await missing()).toBeGreaterThan(largeBytes / 2);
+    expect(await node.missingBytes()).toBeGreaterThan(largeBytes / 2);
     const fetching = await chargedForReading(node, image);
-    await waitUntil(async () => (await missing()) === 0, "content is still missing");
+    await node.waitUntilFetched();
     await node.waitUntilUnmounted();
     const local = await chargedForReading(node, image);
     expect(local).toBeGreaterThan(largeBytes / 2);

@@ -50,11 +50,6 @@ async function expectTree(node: TestNode, image: Image, layers: readonly Layer[]
   expect(treeDifferences(expectedTree(layers, "ours"), readTree(mounted.path))).toEqual([]);
 }
 
-async function allFetched(node: TestNode): Promise<void> {
-  const isComplete = async () => (await node.daemon.stats()).lazy.missing_bytes === 0;
-  await waitUntil(isComplete, "content is still missing", 20_000);
-}
-
 describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => {
   let scratch: ScratchFolder;
   let layers: Layer[];
@@ -104,7 +99,7 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
   test("what was fetched becomes an ordinary layer, which needs no registry", async () => {
     await using node = await startNode("on");
     const reference = await node.pull(images.estargz);
-    await allFetched(node);
+    await node.waitUntilFetched();
     await node.registry[Symbol.asyncDispose]();
     await runCommand(["sh", "-c", "echo 3 > /proc/sys/vm/drop_caches"]);
     await expectTree(node, images.estargz, layers);
@@ -116,11 +111,11 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
   test("a sibling fetches only what is new", async () => {
     await using node = await startNode("on");
     await node.pull(images.estargz);
-    await allFetched(node);
+    await node.waitUntilFetched();
     const siblingLayers = [...layers.slice(0, -1), contentLayer("two")];
     const sibling = await convertedImage(scratch.path, "lazy:2", siblingLayers, "estargz");
     await node.pull(sibling);
-    await allFetched(node);
+    await node.waitUntilFetched();
     // The small files are new, some 800 KB; the large one and the text are not.
     expect(layerBytes(node, sibling) - layerBytes(node, images.estargz)).toBeLessThan(2 * MiB);
     await expectTree(node, sibling, siblingLayers);
@@ -145,11 +140,10 @@ describe.each(["fuse", "fanotify"] as const)("lazy images, by %s", (backend) => 
     await using link = await SlowLink.open(node.registry.address, slow);
     const reference = `${link.address}/${image.name}`;
     await node.containerd.pull(reference);
-    const missing = async () => (await node.daemon.stats()).lazy.missing_bytes;
-    const missingBytes = await missing();
+    const missingBytes = await node.missingBytes();
     const prefetch = node.daemon.cli("prefetch", reference).catch(() => undefined);
-    await waitUntil(async () => (await missing()) < missingBytes, "nothing is fetched");
-    expect(await missing()).toBeGreaterThan(0);
+    await waitUntil(async () => (await node.missingBytes()) < missingBytes, "nothing is fetched");
+    expect(await node.missingBytes()).toBeGreaterThan(0);
     await node.containerd.removeImages(reference);
     await node.waitUntilUnmounted();
     await waitUntil(() => node.daemon.leftovers().length === 0, "something is left");

@@ -9,6 +9,7 @@ import { ensurePackages } from "../../scripts/lib/apt.ts";
 import { runCommand } from "../../scripts/lib/process.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
 import { scratchFolder, type ScratchFolder } from "../../scripts/lib/temp.ts";
+import { annotation } from "../../src/lazy/annotations.ts";
 import { MiB } from "../../src/util/bytes.ts";
 import { sha256Digest } from "../../src/util/digest.ts";
 import { buildGoProgram } from "../support/go-program.ts";
@@ -28,9 +29,6 @@ import { readTree } from "../support/tree.ts";
 const layers = hardCaseLayers().map((layer) =>
   layer.filter(({ path }) => !path.includes("latin1-\xe9")),
 );
-
-/** Of a layer in a manifest (docs/estargz.md of stargz-snapshotter). */
-const tocDigestAnnotation = "containerd.io/snapshot/stargz/toc.digest";
 
 let scratch: ScratchFolder;
 let source: string;
@@ -128,7 +126,7 @@ describe("the reference library of eStargz", () => {
     writeFileSync(from, tar);
     const tocDigest = (await runCommand([program, "build", from, to, ...first])).trim();
     const bytes = readFileSync(to);
-    const annotations = { [tocDigestAnnotation]: tocDigest };
+    const annotations = { [annotation.estargzTocDigest]: tocDigest };
     return { bytes, digest: sha256Digest(bytes), sizeBytes: bytes.length, annotations };
   }
 
@@ -161,7 +159,7 @@ describe("the reference library of eStargz", () => {
     const out = join(scratch.path, "verified");
     await runCommand([binaryFile, "convert", source, out]);
     for (const [index, { digest, annotations = {} }] of layoutManifest(out).layers.entries()) {
-      const toc = annotations[tocDigestAnnotation] ?? "";
+      const toc = annotations[annotation.estargzTocDigest] ?? "";
       const output = await runCommand([program, "verify", blobPath(out, digest), toc]);
       const found = new Map(output.split("\0").map((line) => [line.slice(65), line.slice(0, 64)]));
       for (const entry of layers[index] ?? []) {

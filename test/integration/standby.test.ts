@@ -4,8 +4,6 @@ import { join } from "node:path";
 import { findLeftovers, releaseBelow } from "../../scripts/lib/leftovers.ts";
 import { waitUntil } from "../../scripts/lib/process.ts";
 import { scratchFolder } from "../../scripts/lib/temp.ts";
-import { ControlClient } from "../../src/ondemand/control-client.ts";
-import { socketPaths } from "../../src/ondemand/sockets.ts";
 import { TestDaemon } from "../support/daemon.ts";
 
 /** From at once until dedupd surely answers, which takes some 100 ms. */
@@ -14,15 +12,8 @@ const delaysMs = [0, 5, 10, 20, 40, 80, 160, 320];
 test("dedupd and the keeper run, and end with a daemon that has nothing for them", async () => {
   using folder = scratchFolder("standby");
   await using daemon = await TestDaemon.start(join(folder.path, "d"), { standby: true });
-  const control = new ControlClient(socketPaths(daemon.socket).dedupd);
-  await waitUntil(
-    () =>
-      control
-        .status()
-        .catch(() => undefined)
-        .then(Boolean),
-    "no dedupd",
-  );
+  const answers = async () => (await daemon.dedupd.status().catch(() => undefined)) !== undefined;
+  await waitUntil(answers, "no dedupd");
   await daemon.stop();
   expect(findLeftovers(folder.path)).toEqual([]);
 });

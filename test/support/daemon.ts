@@ -10,6 +10,8 @@ import { mountsBelow } from "../../scripts/lib/leftovers.ts";
 import { type Service, runCommand, startService, waitUntil } from "../../scripts/lib/process.ts";
 import { noteDeath } from "../../scripts/lib/deaths.ts";
 import { binaryFile } from "../../scripts/lib/project.ts";
+import { ControlClient } from "../../src/ondemand/control-client.ts";
+import { socketPaths } from "../../src/ondemand/sockets.ts";
 import type { RequestedCompression } from "../../src/mount/probe-compression.ts";
 import type { NodeStatistics } from "../../src/http/statistics.ts";
 import { endOnDemandProcesses } from "./ondemand/processes.ts";
@@ -170,6 +172,11 @@ export class TestDaemon implements AsyncDisposable {
     const service = this.#service;
     this.#service = undefined;
     await service?.kill();
+  }
+
+  /** Its dedupd, whichever process that is when it is asked. */
+  get dedupd(): ControlClient {
+    return new ControlClient(socketPaths(this.socket).dedupd);
   }
 
   /** `GET /stats` of the admin API. */

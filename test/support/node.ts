@@ -65,6 +65,17 @@ export class TestNode implements AsyncDisposable {
     await waitUntil(isConnected, "containerd does not reach the daemon");
   }
 
+  /** How much content of lazy layers is not there yet. */
+  async missingBytes(): Promise<number> {
+    return (await this.daemon.stats()).lazy.missing_bytes;
+  }
+
+  /** Waits until all content of lazy layers is there. */
+  async waitUntilFetched(timeoutMs = 20_000): Promise<void> {
+    const isFetched = async () => (await this.missingBytes()) === 0;
+    await waitUntil(isFetched, "content is still missing", timeoutMs);
+  }
+
   /** Waits until no layer is mounted, as it has to be when no container is left. */
   async waitUntilUnmounted(): Promise<void> {
     await this.containerd.collectGarbage();

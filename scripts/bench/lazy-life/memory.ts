@@ -4,7 +4,6 @@ import { containerd21Lazy } from "../../../test/support/containerd-flavours.ts";
 import { chainId, type Image } from "../../../test/support/image/oci.ts";
 import { TestNode } from "../../../test/support/node.ts";
 import { memoryMiB } from "../../lib/memory.ts";
-import { dedupdPid } from "./dedupd.ts";
 import type { LazyBackend } from "./reads.ts";
 
 /** Resident MiB of dedupd with all images mounted, some content of each read, at the end. */
@@ -18,7 +17,8 @@ export async function residentMiB(images: readonly Image[], backend: LazyBackend
     const files = new Bun.Glob("**/*1.py").scan(mounted.path);
     for await (const file of files) await Bun.file(join(mounted.path, file)).bytes();
   }
-  const resident = memoryMiB(dedupdPid(node), "VmRSS");
+  const { pid } = await node.daemon.dedupd.status();
+  const resident = memoryMiB(pid, "VmRSS");
   await mounts.disposeAsync();
   await node.waitUntilUnmounted();
   return resident;

@@ -69,8 +69,7 @@ export async function lazyReads({ lazy }: LargeImage, backend: LazyBackend): Pro
     for (const file of largeFiles) readFileSync(join(mounted.path, file));
     results.push(...(await readLargeFiles(mounted.path, backend, "incomplete")));
     await node.daemon.cli("prefetch", reference);
-    const isComplete = async () => (await node.daemon.stats()).lazy.missing_bytes === 0;
-    await waitUntil(isComplete, "content is still missing", timeoutMs);
+    await node.waitUntilFetched(timeoutMs);
     results.push(...(await readLargeFiles(mounted.path, backend, "complete")));
   }
   await node.waitUntilUnmounted();

@@ -10,7 +10,6 @@ import { containerd21Lazy } from "../../../test/support/containerd-flavours.ts";
 import { chainId } from "../../../test/support/image/oci.ts";
 import { TestNode } from "../../../test/support/node.ts";
 import { runCommand } from "../../lib/process.ts";
-import { dedupdPid } from "./dedupd.ts";
 import type { LargeImage } from "./images.ts";
 import type { LazyBackend } from "./reads.ts";
 
@@ -44,8 +43,9 @@ export async function takeovers(
     const place = `bs=4096 count=1 skip=${(index * strideMiB * MiB) / 4096}`;
     const reader = runCommand(["sh", "-c", `dd if=${path} of=/dev/null ${place} status=none`]);
     await Bun.sleep(leadMs);
+    const { pid } = await node.daemon.dedupd.status();
     const startMs = performance.now();
-    if (isKilled) process.kill(dedupdPid(node), "SIGKILL");
+    if (isKilled) process.kill(pid, "SIGKILL");
     node.registry.signal("SIGCONT");
     await reader;
     results.push({ backend, isKilled, waitMs: performance.now() - startMs });

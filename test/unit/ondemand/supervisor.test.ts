@@ -11,18 +11,19 @@ function events(_after: number, { signal }: { signal?: AbortSignal } = {}): Prom
   });
 }
 
-/** One whose dedupd never answers. */
-function silentSupervisor(
-  hasExposed: boolean,
-  startDedupd: () => DetachedProcess,
-  endKeeper = async () => {},
-): Supervisor {
+interface Surroundings {
+  readonly hasExposed: boolean;
+  readonly startDedupd?: () => DetachedProcess;
+  readonly endKeeper?: () => Promise<void>;
+  /** Default: dedupd never answers. */
+  readonly status?: () => Promise<DedupdStatus>;
+}
+
+function supervisorIn(surroundings: Surroundings): Supervisor {
+  const { hasExposed, startDedupd, endKeeper = async () => {} } = surroundings;
+  const { status = () => Promise.reject(new Error("Nobody answers")) } = surroundings;
   return new Supervisor({
-    control: {
-      status: () => Promise.reject(new Error("Nobody answers")),
-      events,
-      packs: async () => [],
-    },
+    control: { status, events, packs: async () => [] },
     generation: "",
     startDedupd,
     openKeeper: () => undefined,
@@ -35,10 +36,11 @@ function silentSupervisor(
 describe("Supervisor.begin()", () => {
   test("resolves when dedupd was started, and does not wait until it answers", async () => {
     let isStarted = false;
-    const supervisor = silentSupervisor(true, () => {
+    const startDedupd = () => {
       isStarted = true;
       return { pid: 2 ** 30, exited: Promise.withResolvers<void>().promise };
-    });
+    };
+    const supervisor = supervisorIn({ hasExposed: true, startDedupd });
     await supervisor.begin();
     expect(isStarted).toBe(true);
     await supervisor.close();
@@ -52,18 +54,10 @@ describe("Supervisor.close()", () => {
   ])("with packs on the disk (%p) ends dedupd that has none open: %p", async (hasExposed, ends) => {
     await using child = Bun.spawn(["sleep", "60"]);
     let isKeeperEnded = false;
-    const supervisor = new Supervisor({
-      control: {
-        status: async () => ({ pid: child.pid }) as DedupdStatus,
-        events,
-        packs: async () => [],
-      },
-      generation: "",
-      startDedupd: undefined,
-      openKeeper: () => undefined,
+    const supervisor = supervisorIn({
+      hasExposed,
       endKeeper: async () => void (isKeeperEnded = true),
-      hasExposed: () => hasExposed,
-      log: createLogger("silent"),
+      status: async () => ({ pid: child.pid }) as DedupdStatus,
     });
     supervisor.start();
     await supervisor.running(10_000);
@@ -79,12 +73,12 @@ describe("Supervisor.close()", () => {
     await using child = Bun.spawn(["sleep", "60"]);
     let isKeeperEnded = false;
     const started = Promise.withResolvers<void>();
-    const start = () => {
+    const startDedupd = () => {
       started.resolve();
       return { pid: child.pid, exited: Promise.withResolvers<void>().promise };
     };
     const endKeeper = async () => void (isKeeperEnded = true);
-    const supervisor = silentSupervisor(hasExposed, start, endKeeper);
+    const supervisor = supervisorIn({ hasExposed, startDedupd, endKeeper });
     supervisor.start();
     await started.promise;
     await supervisor.close();
